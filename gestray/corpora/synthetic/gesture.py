@@ -1,0 +1,95 @@
+"""Records of a gesture type: what the hands do, and in how many ways.
+
+A hand's part is written once, in its own *hand space*, and serves left and right: the
+first coordinate is *out*, to the hand's own side of the midline, the second up, the
+third to the front; the origin lies midway between the shoulders, and the unit is the
+arm's length (shoulder to wrist). The shoulder joint is at about (0.34, 0, 0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gestray.form import HandShape, Palm, Path, Relation
+
+Vector = tuple[float, float, float]
+HeadMove = Literal["none", "nod", "shake", "tilt"]
+Hands = Literal["preferred", "left", "right", "both"]
+
+PALM_NORMALS: dict[Palm, Vector] = {
+    "up": (0.0, 1.0, 0.0),
+    "down": (0.0, -1.0, 0.0),
+    "inward": (-1.0, 0.0, 0.0),
+    "outward": (1.0, 0.0, 0.0),
+    "to self": (0.0, 0.0, -1.0),
+    "to front": (0.0, 0.0, 1.0),
+}
+"""Direction the palm faces, in hand space."""
+
+
+@dataclass(frozen=True)
+class HandStroke:
+    """What one hand does in the stroke, in hand space.
+
+    Attributes:
+        shapes: the hand shape, or one a pass where it changes (counting).
+        palm: where the palm faces.
+        fingers: direction of the stretched fingers; made orthogonal to the palm.
+        start: wrist at the start of the stroke; where it is held if it does not move.
+        travel: wrist displacement of one pass; of a circle its first diameter.
+        path: kind of the path.
+        bulge: sideways displacement at the middle of an arc; of a circle the second diameter.
+        drift: displacement over all passes together.
+        pole: direction the elbow points to.
+    """
+
+    shapes: tuple[HandShape, ...]
+    palm: Palm
+    fingers: Vector
+    start: Vector
+    travel: Vector = (0.0, 0.0, 0.0)
+    path: Path = "straight"
+    bulge: Vector = (0.0, 0.0, 0.0)
+    drift: Vector = (0.0, 0.0, 0.0)
+    pole: Vector = (0.5, -0.8, -0.33)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to make a gesture.
+
+    Attributes:
+        hands: which hands make it; `preferred` is the speaker's choice.
+        stroke: what a hand does; with both hands, the other one mirrors it.
+        relation: how two hands relate; `alternating` hands are half a pass apart.
+        passes: fewest and most repetitions.
+        pass_s: seconds of one pass there, at the speaker's ordinary tempo.
+        hold_s: least and most seconds the hands stay at the end of the stroke.
+        head: what the head does with it.
+        shrug: how far the collars rise, radians.
+    """
+
+    hands: Hands
+    stroke: HandStroke
+    relation: Relation = "single"
+    passes: tuple[int, int] = (1, 1)
+    pass_s: float = 0.5
+    hold_s: tuple[float, float] = (0.15, 0.4)
+    head: HeadMove = "none"
+    shrug: float = 0.0
+
+
+@dataclass(frozen=True)
+class GestureType:
+    """A gesture with a meaning, and the ways to make it.
+
+    Attributes:
+        intent: key of `gestray.form.INTENTS`.
+        family: BEAT2's class of semantic gestures it belongs to.
+        variants: at least one; each is as likely as the others.
+    """
+
+    intent: str
+    family: Literal["beat", "deictic", "iconic", "metaphoric"]
+    variants: tuple[Variant, ...]

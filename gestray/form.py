@@ -1,0 +1,140 @@
+"""Records of what a gesture looks like and what it means.
+
+The *physical form* is read off the motion by geometry alone
+(`gestray.anchors.verbalize`); the *communicative intent* is grounded in form
+and transcript together (`gestray.anchors.grounding`). Both are closed
+vocabularies in the terms of gesture studies (McNeill 1992; Bressem 2013), so
+that a record and its sentence can always be derived from each other.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Handedness = Literal["none", "left", "right", "both"]
+
+# McNeill's gesture space, split into its two image axes and depth.
+Zone = Literal["centre-centre", "centre", "periphery", "extreme periphery"]
+Height = Literal["below waist", "waist", "chest", "shoulder", "head", "above head"]
+Side = Literal["left", "middle", "right"]
+Reach = Literal["close", "medium", "far"]
+
+# Where the palm's normal points, in the frame of the speaker's chest.
+Palm = Literal["up", "down", "inward", "outward", "to self", "to front"]
+
+HandShape = Literal["flat", "relaxed", "spread", "fist", "index", "two fingers", "pinch", "thumb up"]
+
+Path = Literal["static", "straight", "arc", "circle", "zigzag"]
+Direction = Literal["none", "up", "down", "left", "right", "forward", "backward"]
+Amplitude = Literal["none", "small", "medium", "large"]
+Speed = Literal["still", "slow", "moderate", "fast"]
+
+Relation = Literal["single", "mirror", "parallel", "alternating", "apart", "together"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Location(_Record):
+    """Where the hand is at the stroke, relative to the speaker's own body."""
+
+    zone: Zone
+    height: Height
+    side: Side
+    reach: Reach
+
+
+class Trajectory(_Record):
+    """How the wrist travels during the stroke, in the frame of the chest.
+
+    `direction` is the dominant direction of the first pass; a repeated
+    movement counts its passes in `repetitions` (1 for a single stroke, 0 for a
+    static hand).
+    """
+
+    path: Path
+    direction: Direction
+    repetitions: int = Field(ge=0, le=20)
+    amplitude: Amplitude
+    speed: Speed
+
+
+class HandForm(_Record):
+    """One hand's part in a gesture."""
+
+    location: Location
+    palm: Palm
+    shape: HandShape
+    trajectory: Trajectory
+
+
+class PhysicalForm(_Record):
+    """What a gesture looks like: the structured half of a semantic motion anchor.
+
+    A hand takes part (`left`, `right` present) exactly if `handedness` says
+    so. `relation` is "single" unless both hands take part.
+    """
+
+    handedness: Handedness
+    left: HandForm | None = None
+    right: HandForm | None = None
+    relation: Relation = "single"
+
+    def model_post_init(self, _context: object) -> None:
+        expected = {
+            "none": (False, False),
+            "left": (True, False),
+            "right": (False, True),
+            "both": (True, True),
+        }[self.handedness]
+        if (self.left is not None, self.right is not None) != expected:
+            raise ValueError(
+                f"handedness {self.handedness!r} does not fit the hands given: "
+                f"left {'present' if self.left else 'absent'}, "
+                f"right {'present' if self.right else 'absent'}"
+            )
+        if (self.relation == "single") == (self.handedness == "both"):
+            raise ValueError(
+                f"relation {self.relation!r} does not fit handedness {self.handedness!r}: "
+                "'single' is for one hand or none"
+            )
+
+
+# The intents of the first taxonomy: communicative functions that co-speech
+# gestures are known to carry. "beat" marks rhythm without meaning of its own.
+INTENTS: dict[str, str] = {
+    "beat": "keeps the rhythm of the speech",
+    "self-reference": "refers to the speaker",
+    "addressee": "refers to the listener",
+    "listing": "counts off items one by one",
+    "uncertainty": "shows not knowing or doubt",
+    "negation": "denies or rejects what is said",
+    "affirmation": "approves or agrees",
+    "large": "shows that something is big",
+    "small": "shows that something is small",
+    "growth": "shows something rising or growing",
+    "decline": "shows something falling or shrinking",
+    "stop": "halts or holds off",
+    "pointing away": "points to something over there",
+    "cycle": "shows a process that goes round and repeats",
+    "precision": "marks an exact point",
+    "emphasis": "stresses how much it matters",
+    "thinking": "shows reflection",
+    "contrast": "sets one thing against another",
+}
+
+
+class Intent(_Record):
+    """What a gesture means here: the grounded half of a semantic motion anchor.
+
+    `label` is a key of `INTENTS`; `sentence` says it for this transcript;
+    `words` are the words that carry it; `confidence` is in [0, 1].
+    """
+
+    label: str
+    sentence: str = Field(max_length=240)
+    words: tuple[str, ...] = ()
+    confidence: float = Field(ge=0.0, le=1.0)

@@ -1,0 +1,126 @@
+"""Forward kinematics on the SMPL-X tree, and the mirroring of motions.
+
+Joint positions feed metrics, losses and the geometry of anchors, and are computed
+for millions of frames: the tree is walked level by level (10 levels for 55 joints),
+every frame and every joint of a level at once.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from gestray.errors import UserError
+from gestray.motion.rotations import axis_angle_to_matrix
+from gestray.motion.skeleton import JOINT_NAMES, PARENTS, REST_OFFSETS, mirror_permutation
+
+_JOINTS = len(JOINT_NAMES)
+
+
+@cache
+def _tree(device: torch.device) -> tuple[tuple[tuple[Tensor, Tensor], ...], Tensor]:
+    """How to walk the tree on `device`.
+
+    Returns:
+        Per level below the root, its joints and where each one's parent stands in the
+        level above; and each joint's place in the concatenation of all levels.
+    """
+    levels: list[tuple[list[int], list[int]]] = []
+    order = above = [0]
+    while joints := [j for j in range(_JOINTS) if PARENTS[j] in above]:
+        levels.append((joints, [above.index(PARENTS[j]) for j in joints]))
+        above = joints
+        order = order + joints
+    # Tensors made in inference mode could not take part in training later.
+    with torch.inference_mode(False):
+        return (
+            tuple(
+                (torch.tensor(j, device=device), torch.tensor(p, device=device)) for j, p in levels
+            ),
+            torch.tensor([order.index(j) for j in range(_JOINTS)], device=device),
+        )
+
+
+def forward_kinematics(
+    rotations: Tensor, trans: Tensor | None = None, rest_offsets: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Global joint positions and rotations of SMPL-X poses.
+
+    A joint's rotation is relative to its parent; a joint stands at its parent's
+    position plus its rest offset turned by its parent's global rotation
+    (Loper et al. 2015, "SMPL", eq. 3-4, joints only).
+
+    Args:
+        rotations: local rotation matrices (..., 55, 3, 3).
+        trans: translation of the body in metres (..., 3); none keeps the pelvis in
+            place. As in SMPL-X it is added to the rest position of the pelvis.
+        rest_offsets: offsets from the parent in metres (55, 3) or (..., 55, 3);
+            default `skeleton.REST_OFFSETS`. The pelvis' own offset counts as its
+            rest position.
+
+    Returns:
+        Positions in metres (..., 55, 3) and global rotation matrices (..., 55, 3, 3).
+        Differentiable in all inputs.
+
+    Raises:
+        UserError: `rotations` has not the shape (..., 55, 3, 3).
+    """
+    if rotations.shape[-3:] != (_JOINTS, 3, 3):
+        raise UserError(
+            f"rotations have shape {tuple(rotations.shape)}, expected (..., {_JOINTS}, 3, 3)"
+        )
+    if rest_offsets is None:
+        rest_offsets = torch.tensor(REST_OFFSETS)
+    # Joints come first while walking the tree, so that a level is a plain block of memory.
+    local = rotations.movedim(-3, 0)
+    offsets = rest_offsets.to(rotations).expand(*rotations.shape[:-2], 3).movedim(-2, 0)
+    levels, joint_order = _tree(rotations.device)
+
+    turned, placed = [local[:1]], [offsets[:1]]
+    for joints, parents in levels:
+        parent = turned[-1].index_select(0, parents)
+        offset = offsets.index_select(0, joints).unsqueeze(-1)
+        placed.append(placed[-1].index_select(0, parents) + (parent @ offset).squeeze(-1))
+        turned.append(parent @ local.index_select(0, joints))
+    positions = torch.cat(placed).index_select(0, joint_order).movedim(0, -2)
+    global_rotations = torch.cat(turned).index_select(0, joint_order).movedim(0, -3)
+
+    if trans is not None:
+        positions = positions + trans.to(positions).unsqueeze(-2)
+    return positions, global_rotations
+
+
+def joint_positions(
+    poses: Tensor, trans: Tensor | None = None, rest_offsets: Tensor | None = None
+) -> Tensor:
+    """Global joint positions (..., 55, 3) in metres of axis-angle poses (..., 165).
+
+    Args:
+        poses: axis-angle in radians (..., 165), joint by joint.
+        trans: see `forward_kinematics`.
+        rest_offsets: see `forward_kinematics`.
+    """
+    if poses.shape[-1] != _JOINTS * 3:
+        raise UserError(f"poses have shape {tuple(poses.shape)}, expected (..., {_JOINTS * 3})")
+    rotations = axis_angle_to_matrix(poses.unflatten(-1, (_JOINTS, 3)))
+    return forward_kinematics(rotations, trans, rest_offsets)[0]
+
+
+def mirror_poses(poses: Tensor) -> Tensor:
+    """The motion of a speaker seen in a mirror: left and right change places.
+
+    Args:
+        poses: axis-angle in radians (..., 165).
+
+    Returns:
+        (..., 165). Reflection across x = 0 conjugates each rotation, which keeps
+        the axis' x component and negates the others. Applied twice it is the
+        identity; mirrored joint positions are the reflection of the original ones
+        (translations mirror by negating x).
+    """
+    if poses.shape[-1] != _JOINTS * 3:
+        raise UserError(f"poses have shape {tuple(poses.shape)}, expected (..., {_JOINTS * 3})")
+    swapped = poses.unflatten(-1, (_JOINTS, 3))[..., mirror_permutation().tolist(), :]
+    return (swapped * swapped.new_tensor([1.0, -1.0, -1.0])).flatten(-2)

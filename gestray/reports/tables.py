@@ -1,0 +1,68 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gestray.metrics.retrieval import DIRECTIONS
+from gestray.reports.retrieval import (
+    DIRECTION_TITLES,
+    METRICS,
+    MethodResult,
+    best_values,
+    number,
+    percent,
+    span,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def retrieval_table(methods: Sequence[MethodResult], gallery_size: int, synthetic: bool) -> Table:
+    """Recall in percent and median rank of every method in both directions.
+
+    R@1 carries its 95 % interval where there is one; the best figure of a
+    column is bold. The caption names seeds, gallery size and synthetic data.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    seeds = sorted({seed for method in methods for seed in method.seeds})
+    caption = [f"gallery of {number(gallery_size)}"]
+    if seeds:
+        caption.append(f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}")
+    if any(method.intervals for method in methods):
+        caption.append("below R@1 its 95 % interval")
+    if synthetic:
+        caption.append("synthetic data")
+    table = Table(
+        title="Retrieval, percent",
+        caption=escape(" · ".join(caption)),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("method", overflow="fold")
+    for direction in DIRECTIONS:
+        # The direction's title spans the first columns, a part on each.
+        query, _, found = DIRECTION_TITLES[direction].partition(" → ")
+        above = (f"{query} →", found, "", "")
+        for part, (_, title, _) in zip(above, METRICS, strict=True):
+            table.add_column(f"{part}\n{title}", justify="right", no_wrap=True)
+    best = best_values(methods)
+    for method in methods:
+        cells = [escape(method.name)]
+        for direction in DIRECTIONS:
+            for metric, _, lower_is_better in METRICS:
+                value = method.metrics[direction][metric]
+                text = f"{value:.1f}" if lower_is_better else percent(value)
+                if best.get((direction, metric)) == value:
+                    text = f"[bold]{text}[/bold]"
+                interval = method.intervals.get(direction, {}).get(metric)
+                if metric == "r1" and interval:
+                    text += f"\n[dim]{span(interval)}[/dim]"
+                cells.append(text)
+        table.add_row(*cells)
+    return table

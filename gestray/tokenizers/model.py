@@ -1,0 +1,235 @@
+"""The motion tokenizer: motion to discrete tokens and back, one stream a part.
+
+Convolutional encoder, residual vector quantization (Lee et al. 2022; MoMask,
+Guo et al. 2024), convolutional decoder. The quantizer is
+`vector-quantize-pytorch`'s; only its random draws are replaced, so that they
+are the same for any number of workers and after a resume.
+
+Shapes: B batch, T frames, K tokens (T / frames_per_token), Q quantizer levels,
+J joints of a part, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from vector_quantize_pytorch import ResidualVQ
+
+from gestray.config import make_config
+from gestray.errors import UserError
+from gestray.motion.rotations import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+    matrix_to_sixd,
+    sixd_to_matrix,
+)
+from gestray.store import Folder
+from gestray.tokenizers.config import PART_JOINTS, TokenizerConfig
+from gestray.training.checkpoint import MODEL
+from gestray.training.distributed import gather
+
+NUM_JOINTS = 55
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What the tokenizer gives back of a motion.
+
+    Args:
+        rotations: (B, T, 55, 3, 3); joints of no part are at rest.
+        codes: per part (B, K, Q), −1 where a level was dropped.
+        commitment: scalar loss.
+    """
+
+    rotations: Tensor
+    codes: dict[str, Tensor]
+    commitment: Tensor
+
+
+class MotionTokenizer(nn.Module):
+    """Streams of tokens for parts of the body; a paper is a `TokenizerConfig`."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.streams = nn.ModuleDict({part: _Stream(part, config) for part in config.parts})
+
+    def forward(self, poses: Tensor, seed: int | None = None) -> Reconstruction:
+        """Encode, quantize and decode.
+
+        Args:
+            poses: axis-angle (B, T, 165), T a multiple of `frames_per_token`.
+            seed: of the quantizer's random draws in training; the same on every rank.
+        """
+        self._check(poses)
+        rotations = axis_angle_to_matrix(poses.unflatten(-1, (NUM_JOINTS, 3)))
+        rebuilt = torch.eye(3, device=poses.device, dtype=poses.dtype).expand_as(rotations).clone()
+        codes, commitment = {}, poses.new_zeros(())
+        for part, stream in self.streams.items():
+            joints = list(PART_JOINTS[part])
+            sixd, codes[part], stream_commitment = stream(rotations[:, :, joints], seed)
+            rebuilt[:, :, joints] = sixd_to_matrix(sixd).to(rebuilt.dtype)
+            commitment = commitment + stream_commitment
+        return Reconstruction(rebuilt, codes, commitment / len(self.streams))
+
+    @torch.no_grad()
+    def encode(self, poses: Tensor) -> dict[str, Tensor]:
+        """Codes per part, int64 (B, K, Q), of motion (B, T, 165) of any length.
+
+        A length that is no multiple of `frames_per_token` is filled up by
+        holding the last frame.
+        """
+        self._check(poses, whole_tokens=False)
+        missing = -poses.shape[1] % self.config.frames_per_token
+        if missing:
+            poses = torch.cat([poses, poses[:, -1:].expand(-1, missing, -1)], dim=1)
+        was_training = self.training
+        codes = self.eval()(poses).codes
+        self.train(was_training)
+        return codes
+
+    @torch.no_grad()
+    def decode(self, codes: dict[str, Tensor]) -> Tensor:
+        """Poses, axis-angle (B, T, 165), of codes per part (B, K, Q)."""
+        if set(codes) != set(self.streams):
+            raise UserError(
+                f"codes are for parts {sorted(codes)}, but this tokenizer has {sorted(self.streams)}"
+            )
+        first = next(iter(codes.values()))
+        frames = first.shape[1] * self.config.frames_per_token
+        poses = torch.zeros(first.shape[0], frames, NUM_JOINTS, 3, device=first.device)
+        for part, stream in self.streams.items():
+            rotations = sixd_to_matrix(stream.decode(codes[part]))
+            poses[:, :, list(PART_JOINTS[part])] = matrix_to_axis_angle(rotations)
+        return poses.flatten(-2)
+
+    def save_config(self, folder: Folder) -> None:
+        folder.write_bytes(self.config.model_dump_json(indent=2).encode(), CONFIG)
+
+    @classmethod
+    def from_folder(cls, folder: Folder) -> MotionTokenizer:
+        """Load a trained tokenizer, in evaluation mode on the CPU."""
+        import json
+
+        from safetensors.torch import load
+
+        values = json.loads(folder.read_bytes(CONFIG))
+        model = cls(make_config(TokenizerConfig, values, f"{folder.uri}/{CONFIG}"))
+        model.load_state_dict(load(folder.read_bytes(MODEL)))
+        return model.eval()
+
+    def _check(self, poses: Tensor, whole_tokens: bool = True) -> None:
+        if poses.ndim != 3 or poses.shape[-1] != NUM_JOINTS * 3:
+            raise UserError(f"poses have shape {tuple(poses.shape)}, expected (B, T, 165)")
+        step = self.config.frames_per_token
+        if poses.shape[1] < step or (whole_tokens and poses.shape[1] % step):
+            raise UserError(
+                f"poses have {poses.shape[1]} frames, expected "
+                f"{'a multiple of' if whole_tokens else 'at least'} {step} (one token)"
+            )
+
+
+class _Stream(nn.Module):
+    """Encoder, quantizer and decoder of one part."""
+
+    def __init__(self, part: str, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.num_joints = len(PART_JOINTS[part])
+        channels, width = self.num_joints * 6, config.width
+        # 6D of the identity: the network sees and predicts deviations from rest.
+        rest = matrix_to_sixd(torch.eye(3)).repeat(self.num_joints)
+        self.register_buffer("rest", rest, persistent=False)
+
+        encoder: list[nn.Module] = [nn.Conv1d(channels, width, 3, padding=1), nn.SiLU()]
+        for _ in range(config.halvings):
+            encoder += [nn.Conv1d(width, width, 4, stride=2, padding=1), _Blocks(width, config.depth)]
+        self.encoder = nn.Sequential(*encoder, nn.Conv1d(width, config.code_dim, 3, padding=1))
+
+        self.quantizer = ResidualVQ(
+            dim=config.code_dim,
+            num_quantizers=config.quantizers,
+            codebook_size=config.codebook_size,
+            decay=config.ema_decay,
+            kmeans_init=True,
+            threshold_ema_dead_code=config.dead_below,
+            quantize_dropout=config.quantizer_dropout,
+            commitment_weight=1.0,
+            rotation_trick=False,
+        )
+        self._draws = _SeededDraws()
+        for layer in self.quantizer.layers:
+            layer._codebook.sample_fn = self._draws
+            layer._codebook.replace_sample_fn = self._draws
+
+        decoder: list[nn.Module] = [nn.Conv1d(config.code_dim, width, 3, padding=1), nn.SiLU()]
+        for _ in range(config.halvings):
+            decoder += [
+                _Blocks(width, config.depth),
+                nn.Upsample(scale_factor=2, mode="nearest"),
+                nn.Conv1d(width, width, 3, padding=1),
+            ]
+        self.decoder = nn.Sequential(*decoder, nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
+
+    def forward(self, rotations: Tensor, seed: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotations (B, T, J, 3, 3) to 6D (B, T, J, 6), codes (B, K, Q), commitment."""
+        sixd_BTC = matrix_to_sixd(rotations).flatten(-2) - self.rest
+        latent_BKD = self.encoder(sixd_BTC.transpose(1, 2)).transpose(1, 2)
+        self._draws.seed = seed or 0
+        quantized_BKD, codes, losses = self.quantizer(
+            latent_BKD, rand_quantize_dropout_fixed_seed=seed
+        )
+        return self._decode(quantized_BKD), codes, losses.sum()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, K, Q) to 6D (B, T, J, 6)."""
+        return self._decode(self.quantizer.get_output_from_indices(codes))
+
+    def _decode(self, quantized_BKD: Tensor) -> Tensor:
+        sixd_BTC = self.decoder(quantized_BKD.transpose(1, 2)).transpose(1, 2) + self.rest
+        return sixd_BTC.unflatten(-1, (self.num_joints, 6))
+
+
+class _Blocks(nn.Sequential):
+    """Residual blocks of dilated convolutions, dilations 1, 3, 9, …"""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__(*[_Block(width, 3**level) for level in range(depth)])
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.SiLU(),
+            nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation),
+            nn.SiLU(),
+            nn.Conv1d(width, width, 1),
+        )
+
+    def forward(self, x_BCT: Tensor) -> Tensor:
+        return x_BCT + self.layers(x_BCT)
+
+
+class _SeededDraws:
+    """The quantizer's way to draw vectors (k-means start, dead codes), made reproducible.
+
+    Draws from the vectors of the global batch in rank order with a generator
+    seeded by the step: the same vectors for any number of workers.
+    """
+
+    def __init__(self) -> None:
+        self.seed = 0
+
+    def __call__(self, samples: Tensor, num: int) -> Tensor:
+        """From vectors (1, N, D) of this rank to (1, num, D) of all ranks."""
+        with torch.no_grad():
+            pool = gather(samples[0].contiguous())
+        generator = torch.Generator().manual_seed(self.seed)
+        if len(pool) >= num:
+            chosen = torch.randperm(len(pool), generator=generator)[:num]
+        else:
+            chosen = torch.randint(len(pool), (num,), generator=generator)
+        return pool[chosen.to(pool.device)][None]

@@ -1,0 +1,59 @@
+"""How a motion tokenizer learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from gestray.motion.kinematics import forward_kinematics
+from gestray.motion.rotations import axis_angle_to_matrix, geodesic_distance
+from gestray.tokenizers.config import PART_JOINTS, TokenizerTraining
+from gestray.tokenizers.model import NUM_JOINTS, MotionTokenizer
+from gestray.training.task import Batch
+from gestray.views.windows import Windows
+
+
+@dataclass(frozen=True)
+class TokenizerTask:
+    """`gestray.training.task.Task` of a motion tokenizer."""
+
+    config: TokenizerTraining
+
+    def view(self) -> Windows:
+        return Windows(self.config.windows, "train")
+
+    def build(self) -> nn.Module:
+        return MotionTokenizer(self.config.model)
+
+    def collate(self, rows: pa.Table) -> Batch:
+        shape = (len(rows), self.config.windows.frames, NUM_JOINTS * 3)
+        joined = b"".join(rows["poses"].to_pylist())
+        poses = np.frombuffer(joined, np.float32).reshape(shape)
+        return {"poses": torch.from_numpy(poses.copy())}
+
+    def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        weights = self.config.losses
+        rebuilt = model(batch["poses"], seed=step)
+        joints = [j for part in self.config.model.parts for j in PART_JOINTS[part]]
+        with torch.no_grad():
+            target = axis_angle_to_matrix(batch["poses"].unflatten(-1, (NUM_JOINTS, 3)))
+            goal_BTJ3 = forward_kinematics(target)[0][:, :, joints]
+        got_BTJ3 = forward_kinematics(rebuilt.rotations)[0][:, :, joints]
+        difference = got_BTJ3 - goal_BTJ3
+        velocity = difference.diff(dim=1)
+        parts = {
+            "rotation": geodesic_distance(
+                rebuilt.rotations[:, :, joints], target[:, :, joints]
+            ).mean(),
+            "position": torch.linalg.vector_norm(difference + 1e-8, dim=-1).mean(),
+            "velocity": velocity.abs().mean(),
+            "acceleration": velocity.diff(dim=1).abs().mean(),
+            "commitment": rebuilt.commitment,
+        }
+        total = sum((getattr(weights, name) * value for name, value in parts.items()), start=0.0)
+        assert isinstance(total, Tensor)
+        return total, parts

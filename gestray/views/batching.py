@@ -1,0 +1,157 @@
+"""Which sample goes into which batch: exact, seeded, the same for any number of workers.
+
+Data-parallel training deadlocks when one rank runs out of batches before the
+others, and cannot be compared across worker counts when each worker shuffles
+for itself. Both are avoided by deciding the order beforehand:
+
+- A global batch is drawn from `lanes`, each giving `batch_size / lanes` samples.
+- Each epoch deals the takes, in a new random order, to the lanes so that these
+  are about equally long. A lane shuffles its samples within pools of a few
+  takes and never ends: the next epoch follows on. So there are no short
+  batches and no dropped tails.
+- A rank owns `lanes / workers` neighbouring lanes. The global batch of a step
+  is the same for every worker count that divides `lanes`, and each take is
+  read by one rank only.
+
+The order is a pure function of (sample counts, settings): a resumed run needs
+nothing but its step number.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gestray.errors import UserError
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Samples that are read together, in the order in which they are used.
+
+    Args:
+        lane: the lane they belong to.
+        takes: index of the take of each sample.
+        samples: number of each sample within its take.
+    """
+
+    lane: int
+    takes: tuple[int, ...]
+    samples: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.takes)
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """The order of samples for training.
+
+    Args:
+        counts: number of samples of each take.
+        batch_size: samples in a global batch.
+        lanes: number of lanes; divides `batch_size`.
+        seed: of all shuffling.
+        pool: about how many samples are shuffled together, and read as one chunk.
+    """
+
+    counts: tuple[int, ...]
+    batch_size: int
+    lanes: int = 8
+    seed: int = 0
+    pool: int = 256
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.lanes:
+            raise UserError(
+                f"batch_size {self.batch_size} is not a multiple of lanes {self.lanes}; "
+                f"set batch_size to {math.ceil(self.batch_size / self.lanes) * self.lanes}, or lanes"
+            )
+        if sum(self.counts) == 0:
+            raise UserError(
+                "no take has a sample for training; expected takes of this split "
+                "with motion (and, for phrases, words) long enough for the view"
+            )
+
+    @property
+    def samples_per_lane(self) -> int:
+        """Samples that each lane gives to one global batch."""
+        return self.batch_size // self.lanes
+
+    def lanes_of(self, rank: int, workers: int) -> range:
+        """The lanes a rank owns."""
+        if self.lanes % workers:
+            raise UserError(
+                f"lanes {self.lanes} is not a multiple of the {workers} workers; "
+                f"set loop.lanes (and batch_size) to a multiple of {workers}"
+            )
+        share = self.lanes // workers
+        return range(rank * share, (rank + 1) * share)
+
+    def lane(self, lane: int) -> Iterator[Chunk]:
+        """The endless stream of a lane."""
+        for epoch in itertools.count():
+            yield from self._epoch(epoch)[lane]
+
+    def chunks(self, lanes: Sequence[int], first_step: int, steps: int) -> Iterator[Chunk]:
+        """Chunks for the steps `first_step … first_step + steps - 1`, in order of need.
+
+        What earlier steps used up is left out.
+        """
+        streams = {lane: self.lane(lane) for lane in lanes}
+        skip = dict.fromkeys(lanes, first_step * self.samples_per_lane)
+        ready = dict.fromkeys(lanes, 0)
+        for _ in range(steps):
+            for lane in lanes:
+                while ready[lane] < self.samples_per_lane:
+                    chunk = next(streams[lane])
+                    used = min(skip[lane], len(chunk))
+                    skip[lane] -= used
+                    if used < len(chunk):
+                        chunk = Chunk(lane, chunk.takes[used:], chunk.samples[used:])
+                        ready[lane] += len(chunk)
+                        yield chunk
+                ready[lane] -= self.samples_per_lane
+
+    def _epoch(self, epoch: int) -> list[list[Chunk]]:
+        """The chunks of each lane in one epoch: every sample exactly once."""
+        random = np.random.default_rng([self.seed, epoch])
+        total = sum(self.counts)
+        share = math.ceil(total / self.lanes)
+        dealt: list[list[tuple[int, int, int]]] = [[] for _ in range(self.lanes)]
+        load = np.zeros(self.lanes, dtype=np.int64)
+        for take in random.permutation(len(self.counts)):
+            # A take longer than a lane's share is dealt in pieces.
+            for first in range(0, self.counts[take], share):
+                last = min(first + share, self.counts[take])
+                lane = int(np.argmin(load))
+                load[lane] += last - first
+                dealt[lane].append((int(take), first, last))
+        return [
+            [self._shuffled(lane, pool, random) for pool in self._pools(pieces)]
+            for lane, pieces in enumerate(dealt)
+        ]
+
+    def _pools(self, pieces: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
+        pool: list[tuple[int, int, int]] = []
+        size = 0
+        for piece in pieces:
+            pool.append(piece)
+            size += piece[2] - piece[1]
+            if size >= self.pool:
+                yield pool
+                pool, size = [], 0
+        if size:
+            yield pool
+
+    def _shuffled(
+        self, lane: int, pool: list[tuple[int, int, int]], random: np.random.Generator
+    ) -> Chunk:
+        takes = np.concatenate([np.full(last - first, take) for take, first, last in pool])
+        samples = np.concatenate([np.arange(first, last) for _, first, last in pool])
+        order = random.permutation(len(takes))
+        return Chunk(lane, tuple(takes[order].tolist()), tuple(samples[order].tolist()))

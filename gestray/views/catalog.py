@@ -1,0 +1,70 @@
+"""The catalogue of a corpus: every take's small facts, read once, without its motion.
+
+Views count their samples from it and batching orders them, so that the motion
+itself is only read where a batch is made. In a shard each take is one row
+group, which makes it addressable: (shard, row group).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gestray.errors import UserError
+from gestray.store import Folder
+
+SHARDS = "shards"
+FACTS = ["take_id", "speaker", "split", "num_frames", "duration_s", "words"]
+
+
+@dataclass(frozen=True)
+class TakeRef:
+    """Where a take is stored, and what a view needs to count samples in it."""
+
+    shard: str
+    row_group: int
+    take_id: str
+    speaker: str | None
+    split: str
+    num_frames: int | None
+    duration_s: float
+    words: tuple[dict[str, Any], ...] | None
+
+
+def read_catalog(takes: Folder) -> list[TakeRef]:
+    """All takes of a `takes` artifact, in stored order."""
+    shards = [path for path in takes.list(SHARDS) if path.endswith(".parquet")]
+    if not shards:
+        raise UserError(f"{takes.uri}: found no shards/*.parquet, expected the shards of a corpus")
+    catalog = []
+    for shard in shards:
+        rows = pq.read_table(
+            takes.path(shard), columns=FACTS, filesystem=takes.filesystem
+        ).to_pylist()
+        for row_group, row in enumerate(rows):
+            words = row.pop("words")
+            catalog.append(
+                TakeRef(
+                    shard=shard,
+                    row_group=row_group,
+                    words=None if words is None else tuple(words),
+                    **row,
+                )
+            )
+    return catalog
+
+
+@lru_cache(maxsize=16)
+def _open_shard(takes: Folder, shard: str) -> pq.ParquetFile:
+    return pq.ParquetFile(takes.path(shard), filesystem=takes.filesystem, pre_buffer=True)
+
+
+def read_columns(takes: Folder, ref: TakeRef, columns: Sequence[str]) -> pa.Table:
+    """The named columns of one take, as a table of one row."""
+    file = _open_shard(takes, ref.shard)
+    return file.read_row_group(ref.row_group, columns=list(columns), use_threads=False)

@@ -1,0 +1,139 @@
+"""Batches for training, streamed from the store.
+
+`local_batches` reads in this process; `ray_batches` has Ray Data read ahead on
+the cluster. Both give the same batches in the same order, because the order is
+`BatchPlan`'s and the reading is `read_chunk`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from gestray.store import Folder
+from gestray.views.batching import BatchPlan, Chunk
+from gestray.views.catalog import TakeRef, read_columns
+from gestray.views.view import View
+
+LANE = "_lane"
+# Chunks a read-ahead dataset holds at most: bounds the driver's bookkeeping for long runs.
+CHUNKS_PER_DATASET = 2048
+
+
+@dataclass(frozen=True)
+class SampleStream:
+    """What a rank needs to read its batches: the corpus, the view, the order.
+
+    Args:
+        takes: folder of the `takes` artifact.
+        catalog: the artifact's takes.
+        view: cuts the samples.
+        plan: orders them.
+    """
+
+    takes: Folder
+    catalog: tuple[TakeRef, ...]
+    view: View
+    plan: BatchPlan
+
+    def local_batches(self, lanes: Sequence[int], first_step: int, steps: int) -> Iterator[pa.Table]:
+        """One table a step with the rows of these lanes, in lane order; read in this process."""
+        chunks = self.plan.chunks(lanes, first_step, steps)
+        parts = (self.read_chunk(chunk, self.catalog) for chunk in chunks)
+        return rebatch(parts, lanes, self.plan.samples_per_lane, steps)
+
+    def ray_batches(
+        self, lanes: Sequence[int], first_step: int, steps: int, readers: int = 1
+    ) -> Iterator[pa.Table]:
+        """As `local_batches`, with `readers` Ray tasks reading ahead."""
+        parts = self._ray_parts(self.plan.chunks(lanes, first_step, steps), readers)
+        return rebatch(parts, lanes, self.plan.samples_per_lane, steps)
+
+    def read_chunk(self, chunk: Chunk, refs: Mapping[int, TakeRef] | Sequence[TakeRef]) -> pa.Table:
+        """The chunk's samples; `refs[take]` says where the take is."""
+        takes = np.asarray(chunk.takes)
+        tables, positions = [], []
+        for take in np.unique(takes):
+            where = np.flatnonzero(takes == take)
+            ref = refs[int(take)]
+            row = read_columns(self.takes, ref, self.view.columns)
+            tables.append(self.view.cut(ref, row, [chunk.samples[i] for i in where]))
+            positions.append(where)
+        rows = pa.concat_tables(tables).take(np.argsort(np.concatenate(positions)))
+        return rows.append_column(LANE, pa.array(np.full(len(chunk), chunk.lane, dtype=np.int32)))
+
+    def _ray_parts(self, chunks: Iterator[Chunk], readers: int) -> Iterator[pa.Table]:
+        import ray.data
+
+        # The reader carries no catalogue: every item brings the takes it needs.
+        reader = SampleStream(self.takes, (), self.view, self.plan)
+        while batch := list(itertools.islice(chunks, CHUNKS_PER_DATASET)):
+            items = [
+                {"chunk": chunk, "refs": {take: self.catalog[take] for take in chunk.takes}}
+                for chunk in batch
+            ]
+            dataset = ray.data.from_items(items, override_num_blocks=len(items))
+            options = dataset.context.execution_options
+            options.preserve_order = True
+            dataset.context.enable_progress_bars = False
+            parts = dataset.map_batches(
+                _read_item,
+                fn_kwargs={"stream": reader},
+                batch_size=1,
+                batch_format="pandas",
+                compute=ray.data.TaskPoolStrategy(size=readers),
+                num_cpus=0.5,
+            )
+            yield from parts.iter_batches(
+                batch_size=None, batch_format="pyarrow", prefetch_batches=2 * readers
+            )
+
+
+def _read_item(items, stream: SampleStream):  # type: ignore[no-untyped-def]
+    """Ray Data's side of `read_chunk`; `items` is a pandas frame of one row."""
+    return stream.read_chunk(items["chunk"].iloc[0], items["refs"].iloc[0])
+
+
+def rebatch(
+    parts: Iterable[pa.Table], lanes: Sequence[int], samples_per_lane: int, steps: int
+) -> Iterator[pa.Table]:
+    """Exactly `steps` tables of `samples_per_lane` rows from each lane, in lane order.
+
+    `parts` carry their lane in a column and come in the order of need, in
+    pieces of any size (Ray Data may merge or split blocks).
+    """
+    parts = iter(parts)
+    waiting: dict[int, deque[pa.Table]] = {lane: deque() for lane in lanes}
+    rows = dict.fromkeys(lanes, 0)
+    for _ in range(steps):
+        for lane in lanes:
+            while rows[lane] < samples_per_lane:
+                for lane_rows in _by_lane(next(parts)):
+                    owner = lane_rows[LANE][0].as_py()
+                    waiting[owner].append(lane_rows)
+                    rows[owner] += len(lane_rows)
+        batch = []
+        for lane in lanes:
+            needed = samples_per_lane
+            while needed:
+                table = waiting[lane].popleft()
+                batch.append(table.slice(0, needed))
+                if len(table) > needed:
+                    waiting[lane].appendleft(table.slice(needed))
+                needed -= min(needed, len(table))
+            rows[lane] -= samples_per_lane
+        yield pa.concat_tables(batch).drop_columns([LANE])
+
+
+def _by_lane(part: pa.Table) -> Iterator[pa.Table]:
+    """Cut a part where the lane changes."""
+    lanes = part[LANE].to_numpy()
+    edges = [0, *(np.flatnonzero(np.diff(lanes)) + 1), len(lanes)]
+    for first, last in itertools.pairwise(edges):
+        if last > first:
+            yield part.slice(first, last - first)

@@ -1,0 +1,27 @@
+"""What a view is: samples cut from takes while streaming, and never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+from gestray.views.catalog import TakeRef
+
+
+class View(Protocol):
+    """Cuts the samples of one split out of takes.
+
+    A view is a small picklable value; it travels to the machines that read.
+    """
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Columns of the take that `cut` needs."""
+
+    def count(self, ref: TakeRef) -> int:
+        """Number of samples in a take; zero where it has none to give."""
+
+    def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
+        """The samples numbered `samples` (each below `count`), one row each, in that order."""

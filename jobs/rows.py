@@ -1,0 +1,91 @@
+"""Reading and writing the row tables of artifacts (everything but motion).
+
+Rows of primitives, anchors and embeddings are a kilobyte or two each, so the
+driver streams them into one Parquet file as they arrive: ordered, counted, and
+with a progress bar that means rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gestray.store import Folder
+from gestray.views.catalog import TakeRef, read_columns
+
+ROWS = "rows.parquet"
+_ROW_GROUP = 4096
+
+
+def write_rows(folder: Folder, tables: Iterable[pa.Table], schema: pa.Schema) -> int:
+    """Write tables to the artifact's row file; returns the number of rows."""
+    count = 0
+    with (
+        folder.open_output(ROWS) as stream,
+        pq.ParquetWriter(stream, schema, compression="zstd") as writer,
+    ):
+        for table in tables:
+            writer.write_table(table.select(schema.names).cast(schema), row_group_size=_ROW_GROUP)
+            count += len(table)
+    return count
+
+
+def read_rows(folder: Folder, columns: list[str] | None = None) -> pa.Table:
+    """The artifact's rows."""
+    return pq.read_table(folder.path(ROWS), columns=columns, filesystem=folder.filesystem)
+
+
+def map_rows(
+    rows: pa.Table, worker: type, setup: Mapping[str, Any], actors: int, batch_size: int = 64
+) -> Iterator[pa.Table]:
+    """`worker(**setup)(table)` over the rows on Ray actors, results in order."""
+    import ray.data
+
+    blocks = max(1, len(rows) // batch_size)
+    dataset = ray.data.from_arrow(rows).repartition(blocks)
+    yield from _run(dataset, worker, setup, actors, batch_size)
+
+
+def map_takes(
+    takes: Folder, catalog: list[TakeRef], worker: type, setup: Mapping[str, Any], actors: int
+) -> Iterator[pa.Table]:
+    """`worker(**setup)(ref, take)` over takes on Ray actors, results in order.
+
+    `worker.columns` names the columns of the take it is given.
+    """
+    import ray.data
+
+    dataset = ray.data.from_items([{"ref": ref} for ref in catalog], override_num_blocks=len(catalog))
+    yield from _run(dataset, _TakeReader, {"takes": takes, "worker": worker, "setup": setup}, actors, 1)
+
+
+class _TakeReader:
+    """Ray Data's side of `map_takes`."""
+
+    def __init__(self, takes: Folder, worker: type, setup: Mapping[str, Any]) -> None:
+        self.takes = takes
+        self.worker = worker(**setup)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        ref = rows["ref"][0].as_py()
+        return self.worker(ref, read_columns(self.takes, ref, self.worker.columns))
+
+
+def _run(
+    dataset: Any, worker: type, setup: Mapping[str, Any], actors: int, batch_size: int
+) -> Iterator[pa.Table]:
+    import ray.data
+
+    dataset.context.execution_options.preserve_order = True
+    results = dataset.map_batches(
+        worker,
+        fn_constructor_kwargs=dict(setup),
+        batch_size=batch_size,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        num_cpus=1,
+    )
+    yield from results.iter_batches(batch_size=None, batch_format="pyarrow")

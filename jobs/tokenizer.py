@@ -1,0 +1,177 @@
+"""Tokenizer stages: train it, and encode every phrase into tokens (motion primitives)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from gestray.artifacts import Stage, StageResult, StageRun
+from gestray.config import Config, make_config
+from gestray.store import Folder
+from gestray.tokenizers.config import TokenizerTraining
+from gestray.views.catalog import TakeRef, read_catalog
+from gestray.views.phrases import PhraseConfig, Phrases, phrases_of
+from jobs.cluster import connect
+from jobs.display import progress
+from jobs.rows import map_takes, write_rows
+from jobs.training import last_losses, train_with_progress
+
+
+def _train(run: StageRun[TokenizerTraining]) -> StageResult:
+    from gestray.tokenizers.model import MotionTokenizer
+    from gestray.tokenizers.task import TokenizerTask
+
+    takes = run.inputs["takes"]
+    log = train_with_progress("tokenizer", TokenizerTask(run.config), run.config.loop, takes, run.folder)
+    MotionTokenizer(run.config.model).save_config(run.folder)
+    return StageResult(takes.manifest.rows_out, takes.manifest.rows_out, 0, last_losses(log))
+
+
+TRAIN = Stage(
+    name="tokenizer.train",
+    makes="tokenizer",
+    config_type=TokenizerTraining,
+    run=_train,
+    needs={"takes": "takes"},
+    resumes=True,
+)
+
+
+class EncodeConfig(Config):
+    """What `gestray tokenizer encode` does.
+
+    Args:
+        phrases: how takes are cut.
+        actors: processes that encode.
+    """
+
+    EXECUTION: ClassVar[frozenset[str]] = frozenset({"actors"})
+
+    phrases: PhraseConfig = PhraseConfig()
+    actors: int = Field(2, ge=1)
+
+
+CODES = "codes_"
+_PHRASE_FIELDS = [
+    ("phrase_id", pa.string()),
+    ("take_id", pa.string()),
+    ("speaker", pa.string()),
+    ("split", pa.string()),
+    ("start_s", pa.float64()),
+    ("end_s", pa.float64()),
+    ("text", pa.string()),
+    ("num_frames", pa.int32()),
+]
+
+
+def primitives_schema(parts: tuple[str, ...]) -> pa.Schema:
+    """Rows of a `primitives` artifact; codes are lists (tokens) of lists (levels)."""
+    codes = pa.list_(pa.list_(pa.int16()))
+    return pa.schema(_PHRASE_FIELDS + [(CODES + part, codes) for part in parts])
+
+
+class PhraseEncoder:
+    """Cuts a take into phrases and encodes each; runs in an actor."""
+
+    columns = ("poses",)
+
+    def __init__(self, tokenizer: Folder, phrases: PhraseConfig) -> None:
+        from gestray.tokenizers.model import MotionTokenizer
+
+        self.model = MotionTokenizer.from_folder(tokenizer)
+        self.view = Phrases(phrases, split=None)
+        self.schema = primitives_schema(self.model.config.parts)
+
+    def __call__(self, ref: TakeRef, take: pa.Table) -> pa.Table:
+        import torch
+
+        count = self.view.count(ref)
+        if not count:
+            return self.schema.empty_table()
+        rows = self.view.cut(ref, take, range(count))
+        motions = [np.frombuffer(m, np.float32).reshape(-1, 165) for m in rows["poses"].to_pylist()]
+        encoded = [self.model.encode(torch.from_numpy(m.copy())[None]) for m in motions]
+        rows = rows.append_column(
+            "num_frames", pa.array([len(motion) for motion in motions], pa.int32())
+        )
+        for part in self.model.config.parts:
+            codes = [codes[part][0].tolist() for codes in encoded]
+            column = pa.array(codes, self.schema.field(CODES + part).type)
+            rows = rows.append_column(CODES + part, column)
+        return rows.select(self.schema.names).cast(self.schema)
+
+
+def _encode(run: StageRun[EncodeConfig]) -> StageResult:
+    takes, tokenizer = run.inputs["takes"], run.inputs["tokenizer"]
+    training = make_config(TokenizerTraining, tokenizer.manifest.config, tokenizer.uri)
+    catalog = [ref for ref in read_catalog(takes.folder) if ref.num_frames]
+    expected = sum(len(phrases_of(ref, run.config.phrases)) for ref in catalog)
+    connect()
+    use = _CodebookUse(training.model.codebook_size, training.model.quantizers)
+    setup = {"tokenizer": tokenizer.folder, "phrases": run.config.phrases}
+
+    with progress("encode phrases", expected) as track:
+        done = 0
+
+        def counted() -> Any:
+            nonlocal done
+            for table in map_takes(takes.folder, catalog, PhraseEncoder, setup, run.config.actors):
+                use.add(table)
+                done += len(table)
+                track(done)
+                yield table
+
+        rows = write_rows(run.folder, counted(), primitives_schema(training.model.parts))
+    return StageResult(expected, rows, 0, {"phrases": rows, **use.metrics()})
+
+
+class _CodebookUse:
+    """How often each code occurs, per stream and level."""
+
+    def __init__(self, codebook_size: int, quantizers: int) -> None:
+        self.shape = (quantizers, codebook_size)
+        self.counts: dict[str, np.ndarray] = {}
+
+    def add(self, rows: pa.Table) -> None:
+        quantizers, size = self.shape
+        for name in rows.column_names:
+            if name.startswith(CODES) and len(rows):
+                flat = rows[name].combine_chunks().flatten().flatten().to_numpy()
+                counts = self.counts.setdefault(name.removeprefix(CODES), np.zeros(self.shape, int))
+                for level, codes in enumerate(flat.reshape(-1, quantizers).T):
+                    counts[level] += np.bincount(codes, minlength=size)
+
+    def metrics(self) -> dict[str, float]:
+        """Share of codes used, and perplexity (2 to the entropy in bits), by stream and level."""
+        found: dict[str, float] = {}
+        for part, counts in self.counts.items():
+            for level, row in enumerate(counts):
+                share = row / max(1, row.sum())
+                entropy = -np.sum(share[share > 0] * np.log(share[share > 0]))
+                found[f"codebook.{part}.{level}.used"] = float((row > 0).mean())
+                found[f"codebook.{part}.{level}.perplexity"] = float(np.exp(entropy))
+        return found
+
+
+def codebook_use(metrics: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """The figures of `_CodebookUse.metrics` as stream → [(use, perplexity) of each level]."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name, used in metrics.items():
+        if name.startswith("codebook.") and name.endswith(".used"):
+            _, part, level, _ = name.split(".")
+            perplexity = metrics[f"codebook.{part}.{level}.perplexity"]
+            found.setdefault(part, []).append((used, perplexity))
+    return found
+
+
+ENCODE = Stage(
+    name="tokenizer.encode",
+    makes="primitives",
+    config_type=EncodeConfig,
+    run=_encode,
+    needs={"takes": "takes", "tokenizer": "tokenizer"},
+)
