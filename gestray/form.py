@@ -24,7 +24,9 @@ Reach = Literal["close", "medium", "far"]
 # Where the palm's normal points, in the frame of the speaker's chest.
 Palm = Literal["up", "down", "inward", "outward", "to self", "to front"]
 
-HandShape = Literal["flat", "relaxed", "spread", "fist", "index", "two fingers", "pinch", "thumb up"]
+HandShape = Literal[
+    "flat", "relaxed", "spread", "fist", "index", "two fingers", "pinch", "thumb up"
+]
 
 Path = Literal["static", "straight", "arc", "circle", "zigzag"]
 Direction = Literal["none", "up", "down", "left", "right", "forward", "backward"]

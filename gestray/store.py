@@ -26,7 +26,9 @@ def default_store() -> str:
     """`$GESTRAY_STORE`, or a folder in the user's data directory."""
     import platformdirs
 
-    return os.environ.get("GESTRAY_STORE") or str(Path(platformdirs.user_data_dir("gestray")) / "store")
+    return os.environ.get("GESTRAY_STORE") or str(
+        Path(platformdirs.user_data_dir("gestray")) / "store"
+    )
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class Folder:
         uri = self.uri.removeprefix("file://")
         if "://" in uri and not uri.startswith("s3://"):
             scheme = uri.split("://")[0]
-            raise UserError(f"store {self.uri!r}: found {scheme}://, expected a local path or s3://")
+            raise UserError(
+                f"store {self.uri!r}: found {scheme}://, expected a local path or s3://"
+            )
         if uri.startswith("s3://"):
             if not uri.removeprefix("s3://").strip("/"):
                 raise UserError(f"store {self.uri!r}: expected a bucket, as in s3://bucket/prefix")
@@ -69,7 +73,9 @@ class Folder:
         if region := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
             options["region"] = region
         elif endpoint:
-            options["region"] = "us-east-1"  # any will do; none means asking AWS where the bucket is
+            options["region"] = (
+                "us-east-1"  # any will do; none means asking AWS where the bucket is
+            )
         retry = pafs.AwsStandardS3RetryStrategy(max_attempts=8)
         return pafs.S3FileSystem(
             retry_strategy=retry, connect_timeout=10, request_timeout=60, **options

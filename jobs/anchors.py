@@ -108,7 +108,7 @@ class GroundConfig(Config):
     EXECUTION: ClassVar[frozenset[str]] = frozenset({"actors"})
 
     grounder: Literal["rules", "vllm"] = "rules"
-    vllm: VllmConfig = VllmConfig()
+    vllm: VllmConfig = VllmConfig(model="smollm2-135m")
     actors: int = Field(2, ge=1)
 
     def identity(self) -> dict[str, Any]:
@@ -168,7 +168,9 @@ def _anchors(rows: pa.Table, config: GroundConfig) -> Iterator[pa.Table]:
     from jobs.vllm_grounding import ground_with_vllm
 
     inputs = rows.select(["phrase_id", "text", "form", "form_text"])
-    dataset = ray.data.from_arrow(inputs.rename_columns(["phrase_id", "transcript", "form", "form_text"]))
+    dataset = ray.data.from_arrow(
+        inputs.rename_columns(["phrase_id", "transcript", "form", "form_text"])
+    )
     anchors = ground_with_vllm(dataset, config.vllm)
     yield from anchors.iter_batches(batch_size=None, batch_format="pyarrow")
 

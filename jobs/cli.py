@@ -88,7 +88,9 @@ def _print_evaluation(report: StageReport) -> None:
     results.print(retrieval_table(methods, gallery_size, synthetic))
     metrics = report.artifact.manifest.metrics
     results.print(f"grounder: {metrics['grounder']}", markup=False)
-    results.print(f"report: {report.artifact.folder.child(REPORT).uri}", markup=False, soft_wrap=True)
+    results.print(
+        f"report: {report.artifact.folder.child(REPORT).uri}", markup=False, soft_wrap=True
+    )
 
 
 def _run_stage(
@@ -107,9 +109,7 @@ def _run_stage(
     tree = with_overrides(values or {}, parse_overrides(overrides or ()))
     config = stage_config(stage_name, tree, stage_name)
     target = Folder(store or default_store())
-    inputs = choose_inputs(
-        stage_named(stage_name), target, _roles(given or ()), skip(config)
-    )
+    inputs = choose_inputs(stage_named(stage_name), target, _roles(given or ()), skip(config))
     _finish(run_named(stage_name, target, artifact_name, config, inputs), as_json)
 
 
@@ -334,7 +334,11 @@ def index_search(
     from gestray.artifacts import newest, open_artifact
     from jobs.index import search
 
-    found = open_artifact(Folder(uri), "index") if uri else newest(Folder(store or default_store()), "index")
+    found = (
+        open_artifact(Folder(uri), "index")
+        if uri
+        else newest(Folder(store or default_store()), "index")
+    )
     if not uri:
         remarks.print(f"[dim]index: newest is {found.uri}[/dim]", soft_wrap=True)
     hits = search(found, text, k)
@@ -346,10 +350,10 @@ def index_search(
         table.add_column(column, justify="right" if column in ("", "score", "span") else "left")
     for hit in hits:
         span = f"{hit.start_s:.2f}–{hit.end_s:.2f} s"
-        gesture = " ".join(part for part in (f"[{hit.intent}]" if hit.intent else "", hit.form_text or "") if part)
-        table.add_row(
-            str(hit.rank), f"{hit.score:.3f}", hit.take_id, span, hit.text, gesture
+        gesture = " ".join(
+            part for part in (f"[{hit.intent}]" if hit.intent else "", hit.form_text or "") if part
         )
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", hit.take_id, span, hit.text, gesture)
     results.print(table)
 
 

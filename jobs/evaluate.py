@@ -132,7 +132,10 @@ def _ranks(tables: Sequence[pa.Table]) -> dict[str, np.ndarray]:
 
 
 def _method_result(
-    name: str, artifacts: Sequence[Artifact], ranks: Mapping[str, np.ndarray], config: RetrievalConfig
+    name: str,
+    artifacts: Sequence[Artifact],
+    ranks: Mapping[str, np.ndarray],
+    config: RetrievalConfig,
 ) -> MethodResult:
     encoders = [artifact.input("encoder") for artifact in artifacts]
     return MethodResult(

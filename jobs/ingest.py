@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from pydantic import Field
 from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.corpora.beat2 import list_takes, read_take
+from gestray.corpora.folder import open_corpus
 from gestray.corpora.splits import parse_split
 from gestray.corpora.take import TAKE_SCHEMA
 from gestray.errors import BadInput, UserError
@@ -62,16 +63,8 @@ def _fingerprint(config: IngestConfig) -> list[list[Any]] | None:
     """Names, sizes and modification times of the corpus's files."""
     if config.source is None:
         return None
-    root = Path(config.source)
-    if not root.is_dir():
-        raise UserError(f"source {config.source!r}: found no such folder, expected a corpus there")
-    entries = []
-    for path in sorted(root.rglob("*")):
-        if path.is_file():
-            status = path.stat()
-            name = path.relative_to(root).as_posix()
-            entries.append([name, status.st_size, status.st_mtime_ns])
-    return entries
+    files = open_corpus(config.source).files()
+    return [[file.name, file.size, file.modified_ns] for file in files]
 
 
 def _run(run: StageRun[IngestConfig]) -> StageResult:
@@ -144,37 +137,37 @@ def _plan_shards(
     target: Folder,
 ) -> list[ShardPlan]:
     """Takes in random order, cut into shards of about `shard_mb` of source files."""
-    sizes = _source_bytes(Path(source), take_ids)
-    order = np.random.default_rng(config.seed).permutation(len(take_ids))
-    shuffled = [take_ids[i] for i in order]
-    cumulative = np.cumsum([sizes[take_id] for take_id in shuffled])
-    shard_of = (cumulative // (config.shard_mb * 1_000_000)).astype(int) if shuffled else []
-    plans = []
-    for number in sorted(set(shard_of)):
-        members = tuple(
-            take_id for take_id, shard in zip(shuffled, shard_of, strict=True) if shard == number
+    sizes = _source_bytes(source, take_ids)
+    members: list[list[str]] = []
+    filled = float("inf")
+    for number in np.random.default_rng(config.seed).permutation(len(take_ids)):
+        if filled >= config.shard_mb * 1_000_000:
+            members.append([])
+            filled = 0
+        members[-1].append(take_ids[number])
+        filled += sizes[take_ids[number]]
+    return [
+        ShardPlan(
+            source,
+            tuple(shard),
+            tuple(split or splits[take_id] for take_id in shard),
+            target,
+            f"{SHARDS}/{number:05d}.parquet",
         )
-        plans.append(
-            ShardPlan(
-                source,
-                members,
-                tuple(split or splits[take_id] for take_id in members),
-                target,
-                f"{SHARDS}/{len(plans):05d}.parquet",
-            )
-        )
-    return plans
+        for number, shard in enumerate(members)
+    ]
 
 
-def _source_bytes(root: Path, take_ids: tuple[str, ...]) -> dict[str, int]:
+def _source_bytes(source: str, take_ids: tuple[str, ...]) -> dict[str, int]:
     sizes = dict.fromkeys(take_ids, 1)
-    for path in root.rglob("*"):
-        if path.stem in sizes and path.is_file():
-            sizes[path.stem] += path.stat().st_size
+    for file in open_corpus(source).files():
+        stem = PurePosixPath(file.name).stem
+        if stem in sizes:
+            sizes[stem] += file.size
     return sizes
 
 
-def _write_shard(plans):  # type: ignore[no-untyped-def]
+def _write_shard(plans: Any) -> dict[str, list[str]]:
     """Read the takes of one shard and write it; one row group a take.
 
     Returns one row with the outcome of every take, as JSON.

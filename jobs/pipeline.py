@@ -32,15 +32,15 @@ class PipelineStage(Config):
 
     stage: str
     name: str
-    inputs: dict[str, str] = {}
-    config: dict[str, Any] = {}
+    inputs: dict[str, str] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict)
 
 
 class Pipeline(Config):
     """A pipeline file."""
 
     store: str | None = None
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(default_factory=dict)
     stages: tuple[PipelineStage, ...] = Field(min_length=1)
 
 
@@ -118,7 +118,8 @@ def run_pipeline(pipeline: Pipeline) -> list[StageReport]:
     All names and configs are checked before the first stage starts.
     """
     store = Folder(pipeline.store or default_store())
-    configs, known = [], set()
+    configs: list[Config] = []
+    known: set[str] = set()
     for stage in pipeline.stages:
         check_name(stage.name)
         stage_named(stage.stage)

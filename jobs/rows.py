@@ -58,8 +58,12 @@ def map_takes(
     """
     import ray.data
 
-    dataset = ray.data.from_items([{"ref": ref} for ref in catalog], override_num_blocks=len(catalog))
-    yield from _run(dataset, _TakeReader, {"takes": takes, "worker": worker, "setup": setup}, actors, 1)
+    dataset = ray.data.from_items(
+        [{"ref": ref} for ref in catalog], override_num_blocks=len(catalog)
+    )
+    yield from _run(
+        dataset, _TakeReader, {"takes": takes, "worker": worker, "setup": setup}, actors, 1
+    )
 
 
 class _TakeReader:

@@ -26,7 +26,9 @@ def _train(run: StageRun[TokenizerTraining]) -> StageResult:
     from gestray.tokenizers.task import TokenizerTask
 
     takes = run.inputs["takes"]
-    log = train_with_progress("tokenizer", TokenizerTask(run.config), run.config.loop, takes, run.folder)
+    log = train_with_progress(
+        "tokenizer", TokenizerTask(run.config), run.config.loop, takes, run.folder
+    )
     MotionTokenizer(run.config.model).save_config(run.folder)
     return StageResult(takes.manifest.rows_out, takes.manifest.rows_out, 0, last_losses(log))
 

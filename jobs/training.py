@@ -18,7 +18,9 @@ def train_with_progress(
     """Train on the cluster; returns the log. Checkpoints are gone from `target` at the end."""
     connect()
     workers = config.compute.workers
-    with progress(f"train {what} ({workers} worker{'s' if workers > 1 else ''})", config.steps) as track:
+    with progress(
+        f"train {what} ({workers} worker{'s' if workers > 1 else ''})", config.steps
+    ) as track:
 
         def show(row: dict[str, Any]) -> None:
             note = f"loss {row['loss']:.4f}, {row['samples_per_s']:.0f} samples/s"

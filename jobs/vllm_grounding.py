@@ -28,20 +28,21 @@ import functools
 import importlib.util
 import json
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from gestray.anchors.anchor import Anchor, anchor_schema, to_row
+from gestray.anchors.anchor import Anchor, Status, anchor_schema, to_row
 from gestray.anchors.prompting import (
     build_messages,
     parse_response,
     prompt_hash,
     response_schema,
 )
+from gestray.config import Config
 from gestray.errors import UserError
-from gestray.form import PhysicalForm
+from gestray.form import Intent, PhysicalForm
 from gestray.models import REGISTRY, resolve_model
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 COLUMNS = ("phrase_id", "transcript", "form", "form_text")
 
 
-class VllmConfig(BaseModel):
+class VllmConfig(Config):
     """How the language model is run.
 
     `model` is a name of `gestray.models.REGISTRY`, a folder (present on every
@@ -62,7 +63,9 @@ class VllmConfig(BaseModel):
     `max_tokens` only cuts off what runs away.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    EXECUTION: ClassVar[frozenset[str]] = frozenset(
+        {"device", "concurrency", "tensor_parallel_size", "batch_size"}
+    )
 
     model: str
     revision: str = ""
@@ -101,7 +104,7 @@ def ground_with_vllm(rows: Dataset, config: VllmConfig) -> Dataset:
         "model": config.model,
         "revision": config.revision or REGISTRY.get(config.model, ""),
         "prompt_hash": prompt_hash(),
-        "sampling": json.dumps(_sampling(config), sort_keys=True),
+        "sampling": json.dumps(_sampling(config) | {"max_words": config.max_words}),
     }
     return processor(rows.select_columns(list(COLUMNS))).map_batches(
         functools.partial(_anchors, max_tokens=config.max_tokens, provenance=provenance),
@@ -158,7 +161,11 @@ def _engine(config: VllmConfig) -> dict[str, Any]:
     }
     if config.revision:
         kwargs["revision"] = config.revision
-    environment = {"VLLM_NO_USAGE_STATS": "1"}
+    environment = {
+        "VLLM_NO_USAGE_STATS": "1",
+        # Its start alone fills pages at INFO, in every worker.
+        "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),
+    }
     if _on_gpu(config):
         return {
             "engine_kwargs": kwargs | config.engine_kwargs,
@@ -200,7 +207,9 @@ def _request(row: dict[str, Any], config: VllmConfig) -> dict[str, Any]:
         # A processor maps rows one to one; where no hand moves nothing is worth generating.
         sampling["max_tokens"] = 1
     return {
-        "messages": build_messages(row["form_text"], form, row["transcript"], config.max_words),
+        "messages": build_messages(
+            row["form_text"], form, row["transcript"] or "", config.max_words
+        ),
         "sampling_params": sampling,
     }
 
@@ -221,13 +230,15 @@ def _anchors(answers: pa.Table, max_tokens: int, provenance: dict[str, Any]) -> 
 def _anchor(answer: dict[str, Any], max_tokens: int, provenance: dict[str, Any]) -> Anchor:
     form = PhysicalForm.model_validate_json(answer["form"])
     text = answer["generated_text"]
+    intent: Intent | None
+    status: Status
     if form.handedness == "none":
         intent, status, reason = None, "ungrounded", "no hand takes part in a gesture"
     elif answer["__inference_error__"]:
         intent, status = None, "failed"
         reason = f"the engine refused the phrase: {answer['__inference_error__'][:200]}"
     else:
-        intent, status, reason = parse_response(text, form, answer["transcript"])
+        intent, status, reason = parse_response(text, form, answer["transcript"] or "")
         if status == "failed" and answer["num_generated_tokens"] >= max_tokens:
             reason = f"the answer was cut off after {max_tokens} tokens"
     return Anchor(

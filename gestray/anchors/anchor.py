@@ -31,8 +31,8 @@ class Anchor(BaseModel):
     what kind, `raw` keeps what it returned).
 
     Provenance: `grounder`; the `model`'s name (or the rules' lexicon) with its
-    `revision`, "" where it has none; `prompt_hash` over everything that shapes an
-    answer besides the model; `sampling`, a JSON object of the sampling parameters.
+    `revision`, "" where it has none; `prompt_hash` of what the model was told (or
+    of the lexicon); `sampling`, a JSON object of the parameters of the run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

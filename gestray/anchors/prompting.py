@@ -56,9 +56,9 @@ def response_schema() -> dict[str, Any]:
 
 @functools.cache
 def prompt_hash() -> str:
-    """First 12 digits of the hash of all that shapes an answer besides model and sampling."""
+    """First 12 digits of the hash of prompt, labels and schema, in their order."""
     shaping = [_prompt_text(), INTENTS, response_schema()]
-    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(shaping).encode()).hexdigest()[:12]
 
 
 def build_messages(

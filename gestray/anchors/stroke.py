@@ -5,7 +5,7 @@ held) and returns (retraction) (Kendon 1980; Kita, van Gijn & van der Hulst 1998
 Only the stroke is described. It is found from heights and speeds of the wrists:
 preparation and retraction are the ways from and to a rest below the waist, up
 to the first and from the last pause; of what lies between, the most active part
-is taken.
+is taken. A stroke that sets out from rest itself cannot be told from a preparation.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from gestray.anchors.hand_tracks import HandTracks
 def stroke_window(tracks: HandTracks) -> Tensor:
     """The frames of each clip's stroke, as a mask (B, T) of one unbroken run.
 
-    One window serves both hands. A clip without any hand above the waist has its
-    most active part instead; `participating` says whether that is a gesture.
+    One window serves both hands. A clip in which no hand is raised has its most
+    active part instead; `participating` says whether that is a gesture.
     """
-    up = (tracks.palm[..., 1] > thresholds.WAIST_FROM) & tracks.valid[:, None]  # (B, 2, T)
+    height = tracks.palm[..., 1]  # (B, 2, T); padding repeats the last frame
+    lowest = height.amin(dim=2, keepdim=True)
+    is_up = height > (lowest + thresholds.RISEN).clamp(max=thresholds.WAIST_FROM)
+    up = is_up & tracks.valid[:, None]
     # A hand that rests at the waist all the time, say on the other, is not up for a gesture.
     rests = _diagonal(tracks.wrist, tracks.valid) < thresholds.MOVED
-    rests &= tracks.palm[..., 1].amax(dim=2) < thresholds.CHEST_FROM
+    rests &= height.amax(dim=2) < thresholds.CHEST_FROM
     up &= ~rests[..., None]
     no_hand_up = ~up.any(dim=(1, 2))
     up = up | (no_hand_up[:, None] & tracks.valid)[:, None]

@@ -3,9 +3,8 @@
 Lengths are in *arm lengths* (shoulder to wrist, straight), so body size does not
 matter; the frame is that of the chest (x to the body's left, y up, z to the
 front), with its origin midway between the shoulders. Where a figure is said to
-be of "real speech", it was measured with `hand_tracks` on a minute of
-conversational motion capture of one lively adult speaker at 30 fps; quantiles
-are over both hands.
+be of "real speech", it was measured with `hand_tracks` on a minute of BEAT2's
+speaker 2, a lively talker, at 30 fps; quantiles are over frames and both hands.
 
 Changing a value changes every anchor: it belongs to a new version of the anchors.
 """
@@ -17,7 +16,7 @@ import math
 # --- heights of the palm's centre, arm lengths above the shoulder line ----------------
 # On the rest skeleton (shoulder line 0.484 m above the pelvis, arm 0.546 m): pelvis -0.89,
 # lowest ribs (spine2) -0.44, base of the neck +0.19, base of the skull +0.39. Real speech
-# has two modes: resting hands at -1.05 +- 0.06 and gesturing ones at -0.5.
+# has two modes: resting hands at -1.06 +- 0.05, gesturing ones at -0.35 +- 0.29.
 WAIST_FROM = -0.80
 CHEST_FROM = -0.45
 SHOULDER_FROM = -0.12
@@ -27,7 +26,7 @@ ABOVE_HEAD_FROM = 0.70
 # --- gesture space (McNeill 1992, p. 89), arm lengths ---------------------------------
 # McNeill draws it about a seated speaker: centre-centre before the chest, centre from
 # shoulders to waist, periphery to about a forearm outside, extreme periphery beyond. The
-# shoulder joints are at +-0.34. Real speech: |x| 0.25 / 0.53 / 0.90 at 5 / 50 / 95 %.
+# shoulder joints are at +-0.34. Real speech: |x| 0.24 / 0.54 / 0.90 at 5 / 50 / 95 %.
 CENTRE_CENTRE_HALF_WIDTH = 0.22
 CENTRE_CENTRE_HEIGHTS = (-0.60, -0.05)
 CENTRE_HALF_WIDTH = 0.45
@@ -39,18 +38,19 @@ SIDE_FROM = 0.12
 
 # --- reach: depth before the chest, arm lengths ---------------------------------------
 # A palm on the breast is at 0.25, one on a forearm bent at a right angle at 0.58, one on
-# a straight arm at 1.1. Real speech: 0.44 / 0.67 / 0.77 at 25 / 50 / 75 %.
+# a straight arm at 1.1. Real speech: 0.51 / 0.67 / 0.76 at 25 / 50 / 75 %.
 MEDIUM_REACH_FROM = 0.40
 FAR_REACH_FROM = 0.80
 
 # --- smoothing ---------------------------------------------------------------------
-# Standard deviation in seconds of the Gaussian over wrist positions: below the shortest
-# strokes (0.1-0.2 s), above the jitter of motion capture.
-SMOOTHING_S = 0.06
+# Standard deviation in seconds of the Gaussian over wrist positions: about one frame. It
+# takes off the jitter of motion capture and an eighth of the speed of a quick beat (0.15 arm
+# lengths in 0.16 s); twice as much would take a third.
+SMOOTHING_S = 0.03
 
 # --- whether a hand takes part --------------------------------------------------------
 # Resting hands stay in place within 0.05 (a standing person's sway); the 1 s bounding box of
-# the wrist in real speech has diagonal 0.07 / 0.31 / 0.55 / 0.79 at 0 / 25 / 50 / 75 %.
+# the wrist in real speech has diagonal 0.06 / 0.36 / 0.59 / 0.85 at 0 / 25 / 50 / 75 %.
 # A hand above the waist that moved this far in the stroke:
 MOVED = 0.10
 # or left its rest by this much at some time in the clip, and is now held up:
@@ -61,42 +61,47 @@ MOVED_HANGING = 0.35
 SECOND_HAND_SHARE = 0.20
 
 # --- the stroke -----------------------------------------------------------------------
-# Arm lengths a second. Holds in real speech drift below 0.12 (5 % quantile of speed).
+# A hand is raised once it is above the waist, or this far above its lowest place in the clip:
+# three standard deviations of where hands rest in real speech.
+RISEN = 0.15
+# Arm lengths a second. Holds in real speech drift below 0.12 (5 % of frames).
 STILL_SPEED = 0.12
 # A phase ends where speed has a minimum at most this share of its peak (Kita et al. 1998 set
 # phase boundaries at such changes of speed and direction).
 PHASE_MINIMUM_SHARE = 0.5
-# Strokes of real speech last 0.2-0.8 s; a repeated one is seen three times in the longest.
-STROKE_SECONDS = (0.2, 1.6)
+# Seconds. Shorter than the shortest is no more than a turning point between preparation and
+# retraction; the longest holds three passes there and back of 0.3 s each way.
+STROKE_SECONDS = (0.2, 2.0)
 
 # --- the stroke's movement, arm lengths and arm lengths a second ----------------------
 # Range along the main axis of the path. 0.08 is 4 cm, 0.25 is 14 cm, 0.60 is 33 cm.
 SMALL_FROM = 0.08
 MEDIUM_FROM = 0.25
 LARGE_FROM = 0.60
-# Mean speed while moving. Real speech: 0.37 / 0.70 / 1.3 / 2.4 at 25 / 50 / 75 / 95 %.
+# Mean speed while moving. Real speech: 0.41 / 0.80 / 1.4 / 2.7 at 25 / 50 / 75 / 95 %.
 MODERATE_FROM = 0.60
 FAST_FROM = 1.60
 # A swing counts once the hand has crossed from the outer third on one side to the other's.
 SWING_LEVELS = (1 / 3, 2 / 3)
 # Width of the path to its length: a circular arc of 110 degrees has 0.24, a circle 1.
 ARC_FROM_WIDTH = 0.24
-CIRCLE_FROM_WIDTH = 0.40
+CIRCLE_FROM_WIDTH = 0.50
 CIRCLE_FROM_TURN = math.radians(290)
 # Swings, there and back counted apart, from which a path across the body is a zigzag.
 ZIGZAG_FROM_SWINGS = 3
 
 # --- hand shape -----------------------------------------------------------------------
 # Flexion of a finger: sum over its three joints, radians; 0 is straight, a tight fist 4.5.
-# Real speech: 0.42 / 0.74 / 1.05 at 5 / 50 / 95 %, so a flat hand is below the relaxed range.
+# Real speech: 0.31 / 0.73 / 1.02 at 5 / 50 / 95 %, so a flat hand is below the relaxed range.
 FLAT_BELOW = 0.40
 EXTENDED_BELOW = 1.10
 CURLED_FROM = 1.90
 # Angle between index and little finger, radians: 0.65 in the straight hand of the rest pose,
-# 0.0 +- 0.2 in real speech, 1.0 and above when fingers are spread at will.
+# below 0.25 in 95 % of real speech, above 1.0 when fingers are spread at will.
 SPREAD_FROM = 0.90
-# Gap between the tips of thumb and index finger, in hand lengths (about 0.2 m).
-PINCH_BELOW = 0.20
+# Gap between the tips of thumb and index finger, in hand lengths (about 0.2 m). Real speech:
+# 0.22 / 0.29 / 0.40 at 1 / 50 / 95 %; 0.15 allows 3 cm of error to tips that touch.
+PINCH_BELOW = 0.15
 # Cosines: the thumb stands off the palm's thumb side, and points up from the chest's view.
 THUMB_OFF_PALM_FROM = 0.60
 THUMB_UPWARD_FROM = 0.50

@@ -13,6 +13,7 @@ hand shape, orientation, movement and position).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ from gestray.form import (
 
 __all__ = ["describe", "describe_many", "mirrored", "sentence"]
 
+_SHAPES: tuple[HandShape, ...] = get_args(HandShape)
 # Clips that are measured at once; bounds memory (a clip of 5 s takes about 3 MB).
 _CLIPS_AT_ONCE = 128
 
@@ -158,38 +160,31 @@ def _palm(normal: list[float], *, is_left: bool) -> Palm:
 
 
 def _shapes(tracks: HandTracks, stroke: Tensor) -> list[list[HandShape]]:
-    """The shapes of the left and the right hand in each clip's stroke."""
-    flexion = masked_mean(tracks.flexion, stroke)
-    single = torch.stack(
-        [tracks.fan, tracks.pinch_gap, tracks.thumb_off_palm, tracks.thumb_upward], dim=-1
+    """The shape that the left and the right hand of each clip have in most of its stroke."""
+    votes = torch.nn.functional.one_hot(_shape_codes(tracks), len(_SHAPES))
+    code = (votes * stroke[:, None, :, None]).sum(dim=2).argmax(dim=-1)
+    return [[_SHAPES[c] for c in hands] for hands in code.tolist()]
+
+
+def _shape_codes(tracks: HandTracks) -> Tensor:
+    """The hand shape in every frame, as an index (B, 2, T) into the vocabulary."""
+    curled = tracks.flexion >= thresholds.CURLED_FROM  # (B, 2, T, 4), index to little finger
+    extended = tracks.flexion < thresholds.EXTENDED_BELOW
+    is_fist = curled.all(dim=-1)
+    thumb_stands = (tracks.thumb_off_palm >= thresholds.THUMB_OFF_PALM_FROM) & (
+        tracks.thumb_upward >= thresholds.THUMB_UPWARD_FROM
     )
-    others = masked_mean(single, stroke)
-    return [
-        [_shape(flexion[b, h].tolist(), *others[b, h].tolist()) for h in range(2)]
-        for b in range(len(stroke))
-    ]
-
-
-def _shape(
-    flexion: list[float], fan: float, pinch_gap: float, thumb_off_palm: float, thumb_upward: float
-) -> HandShape:
-    index, middle, ring, pinky = flexion
-    curled = [bend >= thresholds.CURLED_FROM for bend in flexion]
-    extended = [bend < thresholds.EXTENDED_BELOW for bend in flexion]
-    if all(curled):
-        is_thumb_up = (
-            thumb_off_palm >= thresholds.THUMB_OFF_PALM_FROM
-            and thumb_upward >= thresholds.THUMB_UPWARD_FROM
-        )
-        return "thumb up" if is_thumb_up else "fist"
-    if extended[0] and all(curled[1:]):
-        return "index"
-    if extended[0] and extended[1] and curled[2] and curled[3]:
-        return "two fingers"
-    if pinch_gap < thresholds.PINCH_BELOW:
-        return "pinch"
-    if all(extended) and fan >= thresholds.SPREAD_FROM:
-        return "spread"
-    if max(index, middle, ring, pinky) < thresholds.FLAT_BELOW:
-        return "flat"
-    return "relaxed"
+    # From the least to the most particular; where several hold, the last one counts.
+    rules: tuple[tuple[HandShape, Tensor], ...] = (
+        ("flat", (tracks.flexion < thresholds.FLAT_BELOW).all(dim=-1)),
+        ("spread", extended.all(dim=-1) & (tracks.fan >= thresholds.SPREAD_FROM)),
+        ("pinch", tracks.pinch_gap < thresholds.PINCH_BELOW),
+        ("two fingers", extended[..., :2].all(dim=-1) & curled[..., 2:].all(dim=-1)),
+        ("index", extended[..., 0] & curled[..., 1:].all(dim=-1)),
+        ("fist", is_fist),
+        ("thumb up", is_fist & thumb_stands),
+    )
+    code = torch.full(is_fist.shape, _SHAPES.index("relaxed"))
+    for shape, holds in rules:
+        code = torch.where(holds, _SHAPES.index(shape), code)
+    return code

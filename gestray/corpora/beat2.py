@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gestray.corpora.folder import CorpusFolder
+from gestray.corpora.folder import CorpusFolder, open_corpus
 from gestray.corpora.labels import parse_emotion, parse_gold, parse_semantics
 from gestray.corpora.npz import read_arrays
 from gestray.corpora.splits import SPLITS, parse_split, split_of
@@ -87,13 +87,13 @@ def list_takes(root: str | Path) -> Beat2Listing:
 
     Args:
         root: a language folder (``beat_english_v2.0.0``), or the folder that
-            holds several of them.
+            holds several of them; a local path or an ``s3://`` URI.
 
     Raises:
         UserError: no such layout; a damaged split file or one that names an
             id twice; or one take id in two language folders.
     """
-    corpus = CorpusFolder(root)
+    corpus = open_corpus(root)
     quarantined: dict[str, str] = {}
     home: dict[str, str] = {}
     splits: dict[str, str] = {}
@@ -146,7 +146,7 @@ def read_take(root: str | Path, take_id: str, split_override: str | None = None)
     check_take_id(take_id)
     if split_override not in SPLITS:
         parse_split(split_override)
-    corpus = CorpusFolder(root)
+    corpus = open_corpus(root)
     folder, files = _find(corpus, take_id)
     take = Take(take_id, split_override or _split_in(_read_splits(corpus, folder), take_id))
     take.speaker_id, take.speaker, take.language = _parse_id(take_id, folder or corpus.name)

@@ -1,58 +1,69 @@
 """The one door through which corpus readers reach the files of a corpus.
 
 A corpus is material of others: its links may lead anywhere, its files may be
-pipes or larger than memory. `CorpusFolder` opens regular files within its
-root and nothing else. Readers take streams and bytes from it, never paths, so
-that another kind of storage needs another class here and no other change.
+pipes or larger than memory. A `CorpusFolder` opens regular files within its
+root and nothing else, on a disk or in an object store. Readers take streams
+and bytes from it, never paths.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from gestray.errors import BadInput, UserError
+from gestray.store import Folder
+
+# An object is read whole; no part of a recording of hours is larger.
+MAX_OBJECT_BYTES = 4 << 30
 
 # Of links that lead nowhere or in a circle, sockets, and files kept from us.
 _UNREADABLE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
 
 
-class CorpusFolder:
-    """A local folder that holds a corpus.
+@dataclass(frozen=True)
+class FileFacts:
+    """A file of a corpus; `modified_ns` is nanoseconds since the epoch."""
 
-    Args:
-        root: the folder; every name below is relative to it, with ``/``.
+    name: str
+    size: int
+    modified_ns: int
+
+
+def open_corpus(root: str | Path) -> CorpusFolder:
+    """The corpus at a local path or an ``s3://`` URI.
 
     Raises:
-        UserError: `root` is not a folder.
+        UserError: there is no such folder.
     """
+    if str(root).startswith("s3://"):
+        return _ObjectCorpus(str(root))
+    return _LocalCorpus(Path(root))
 
-    def __init__(self, root: str | Path) -> None:
-        self._root = Path(root).resolve()
-        if not self._root.is_dir():
-            raise UserError(f"{root}: found no folder there, expected the root of a corpus")
 
-    def __str__(self) -> str:
-        return str(self._root)
+class CorpusFolder(ABC):
+    """The folder that holds a corpus; names are relative to it, with ``/``."""
 
-    @property
-    def name(self) -> str:
-        return self._root.name
+    name: str
 
+    @abstractmethod
+    def __str__(self) -> str: ...
+
+    @abstractmethod
     def list(self, folder: str = "") -> list[str]:
         """Sorted names of the entries of `folder`; none when there is no such folder."""
-        try:
-            return sorted(entry.name for entry in os.scandir(self._root / folder))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
 
+    @abstractmethod
     def exists(self, name: str) -> bool:
         """Whether there is an entry of this name, be it readable or not."""
-        return os.path.lexists(self._root / name)
 
+    @abstractmethod
     def open(self, name: str) -> BinaryIO | None:
         """The file `name` opened for reading, or None when there is none.
 
@@ -60,6 +71,47 @@ class CorpusFolder:
             BadInput: it lies outside the root (by a link or by ``..``), leads
                 nowhere, is not a regular file, or may not be read.
         """
+
+    @abstractmethod
+    def files(self) -> tuple[FileFacts, ...]:
+        """Every file below the root, sorted by name."""
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """All bytes of the file `name`, or None when there is none.
+
+        Raises:
+            BadInput: as `open`, or the file is larger than `limit` bytes.
+        """
+        stream = self.open(name)
+        if stream is None:
+            return None
+        with stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise BadInput(name, "size", f"more than {limit} bytes", f"at most {limit}")
+        return data
+
+
+class _LocalCorpus(CorpusFolder):
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self.name = self._root.name
+        if not self._root.is_dir():
+            raise UserError(f"{root}: found no folder there, expected the root of a corpus")
+
+    def __str__(self) -> str:
+        return str(self._root)
+
+    def list(self, folder: str = "") -> list[str]:
+        try:
+            return sorted(entry.name for entry in os.scandir(self._root / folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(self._root / name)
+
+    def open(self, name: str) -> BinaryIO | None:
         if not self.exists(name):
             return None
         try:
@@ -84,17 +136,59 @@ class CorpusFolder:
             raise BadInput(name, "location", "a folder, pipe or device", "a regular file")
         return open(descriptor, "rb")
 
-    def read(self, name: str, limit: int) -> bytes | None:
-        """All bytes of the file `name`, or None when there is none.
+    def files(self) -> tuple[FileFacts, ...]:
+        found = []
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                path = Path(folder, name)
+                facts = path.lstat()
+                relative = path.relative_to(self._root).as_posix()
+                found.append(FileFacts(relative, facts.st_size, facts.st_mtime_ns))
+        return tuple(sorted(found, key=lambda file: file.name))
 
-        Raises:
-            BadInput: as `open`, or the file is larger than `limit` bytes.
-        """
-        stream = self.open(name)
-        if stream is None:
+
+class _ObjectCorpus(CorpusFolder):
+    def __init__(self, uri: str) -> None:
+        self._folder = Folder(uri)
+        self.name = self._folder.name
+        if not self._folder.list():
+            raise UserError(f"{uri}: found no objects there, expected the root of a corpus")
+
+    def __str__(self) -> str:
+        return self._folder.uri
+
+    def list(self, folder: str = "") -> list[str]:
+        parts = [folder] if folder else []
+        return sorted(path.rsplit("/", 1)[-1] for path in self._folder.list(*parts))
+
+    def exists(self, name: str) -> bool:
+        return self._folder.exists(name)
+
+    def open(self, name: str) -> BinaryIO | None:
+        import pyarrow.fs as pafs
+
+        filesystem = self._folder.filesystem
+        info = filesystem.get_file_info(self._folder.path(name))
+        if info.type == pafs.FileType.NotFound:
             return None
-        with stream:
-            data = stream.read(limit + 1)
-        if len(data) > limit:
-            raise BadInput(name, "size", f"more than {limit} bytes", f"at most {limit}")
-        return data
+        if info.type != pafs.FileType.File:
+            raise BadInput(name, "location", "a folder", "an object")
+        if info.size > MAX_OBJECT_BYTES:
+            expected = f"at most {MAX_OBJECT_BYTES}"
+            raise BadInput(name, "size", f"{info.size} bytes", expected)
+        return io.BytesIO(self._folder.read_bytes(name))
+
+    def files(self) -> tuple[FileFacts, ...]:
+        import pyarrow.fs as pafs
+
+        selector = pafs.FileSelector(self._folder.path(), recursive=True)
+        prefix = self._folder.path() + "/"
+        found = sorted(
+            (
+                FileFacts(info.path.removeprefix(prefix), info.size, info.mtime_ns)
+                for info in self._folder.filesystem.get_file_info(selector)
+                if info.type == pafs.FileType.File
+            ),
+            key=lambda file: file.name,
+        )
+        return tuple(found)

@@ -47,7 +47,7 @@ class MotionTower(nn.Module):
         self.head = nn.Linear(config.width, dim)
 
     def forward(self, poses: Tensor, frames: Tensor) -> Tensor:
-        """L2-normalised (B, D) of poses (B, T, 165), axis-angle, of which `frames` (B,) are real."""
+        """L2-normalised (B, D) of axis-angle poses (B, T, 165), `frames` (B,) of them real."""
         rotations = axis_angle_to_matrix(poses.unflatten(-1, (-1, 3))[:, :, list(GESTURE_JOINTS)])
         sixd_BTC = matrix_to_sixd(rotations).flatten(-2)
         change_BTC = F.pad(sixd_BTC.diff(dim=1), (0, 0, 1, 0))
@@ -58,9 +58,7 @@ class MotionTower(nn.Module):
         patches_BKC = self.patch(features_BTC.unflatten(1, (-1, stride)).flatten(-2))
         count = patches_BKC.shape[1]
         real_BK = torch.arange(count, device=poses.device) * stride < frames[:, None]
-        hidden_BKC = self.layers(
-            patches_BKC + self.position[:count], src_key_padding_mask=~real_BK
-        )
+        hidden_BKC = self.layers(patches_BKC + self.position[:count], src_key_padding_mask=~real_BK)
         weights_BK1 = real_BK[..., None].to(hidden_BKC.dtype)
         pooled_BC = (self.norm(hidden_BKC) * weights_BK1).sum(1) / weights_BK1.sum(1)
         return F.normalize(self.head(pooled_BC), dim=-1)

@@ -96,12 +96,13 @@ class MotionTokenizer(nn.Module):
         """Poses, axis-angle (B, T, 165), of codes per part (B, K, Q)."""
         if set(codes) != set(self.streams):
             raise UserError(
-                f"codes are for parts {sorted(codes)}, but this tokenizer has {sorted(self.streams)}"
+                f"codes are for parts {sorted(codes)}, but the tokenizer has {sorted(self.streams)}"
             )
         first = next(iter(codes.values()))
         frames = first.shape[1] * self.config.frames_per_token
         poses = torch.zeros(first.shape[0], frames, NUM_JOINTS, 3, device=first.device)
         for part, stream in self.streams.items():
+            assert isinstance(stream, _Stream)
             rotations = sixd_to_matrix(stream.decode(codes[part]))
             poses[:, :, list(PART_JOINTS[part])] = matrix_to_axis_angle(rotations)
         return poses.flatten(-2)
@@ -141,11 +142,15 @@ class _Stream(nn.Module):
         channels, width = self.num_joints * 6, config.width
         # 6D of the identity: the network sees and predicts deviations from rest.
         rest = matrix_to_sixd(torch.eye(3)).repeat(self.num_joints)
+        self.rest: Tensor
         self.register_buffer("rest", rest, persistent=False)
 
         encoder: list[nn.Module] = [nn.Conv1d(channels, width, 3, padding=1), nn.SiLU()]
         for _ in range(config.halvings):
-            encoder += [nn.Conv1d(width, width, 4, stride=2, padding=1), _Blocks(width, config.depth)]
+            encoder += [
+                nn.Conv1d(width, width, 4, stride=2, padding=1),
+                _Blocks(width, config.depth),
+            ]
         self.encoder = nn.Sequential(*encoder, nn.Conv1d(width, config.code_dim, 3, padding=1))
 
         self.quantizer = ResidualVQ(

@@ -149,7 +149,8 @@ def train(
     optimizer = torch.optim.AdamW(
         trainable, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
     )
-    first_step, log = 0, []
+    first_step = 0
+    log: list[dict[str, Any]] = []
     if resume_from is not None:
         first_step, log = load_checkpoint(resume_from, model, optimizer)
     module: nn.Module = _LossModule(task, model)
@@ -295,16 +296,16 @@ def train_on_ray(
     from ray.util.queue import Queue
 
     stream = stream_for(task, config, takes)
-    stream.plan.lanes_of(0, config.compute.workers)  # a wrong worker count is an error here, not there
+    stream.plan.lanes_of(
+        0, config.compute.workers
+    )  # a wrong worker count is an error here, not there
     use_gpu = _use_gpu(config.compute, ray.cluster_resources())
     runs = target.child("training")
     progress = Queue(actor_options={"num_cpus": 0})
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={"task": task, "config": config, "stream": stream, "progress": progress},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=config.compute.workers, use_gpu=use_gpu
-        ),
+        scaling_config=ray.train.ScalingConfig(num_workers=config.compute.workers, use_gpu=use_gpu),
         run_config=ray.train.RunConfig(
             name="run",
             storage_path=runs.path(),
@@ -318,6 +319,7 @@ def train_on_ray(
     with _forwarding(progress, on_progress):
         result = trainer.fit()
     with tempfile.TemporaryDirectory(prefix="gestray-model-") as folder:
+        assert result.checkpoint is not None, "the loop ends with a checkpoint"
         result.checkpoint.to_directory(folder)
         log_text = (Path(folder) / LOG).read_text()
         target.write_bytes((Path(folder) / MODEL).read_bytes(), MODEL)
@@ -329,8 +331,8 @@ def _use_gpu(compute: ComputeConfig, resources: dict[str, float]) -> bool:
     gpus, cpus = resources.get("GPU", 0), resources.get("CPU", 0)
     if compute.device == "gpu" and gpus < compute.workers:
         raise UserError(
-            f"compute.device=gpu with {compute.workers} workers, but the cluster has {gpus:g} GPUs; "
-            "lower compute.workers or set compute.device=cpu"
+            f"compute.device=gpu with {compute.workers} workers, but the cluster has {gpus:g} "
+            "GPUs; lower compute.workers or set compute.device=cpu"
         )
     # A worker holds one CPU, and its read-ahead needs half of one beside it.
     if cpus < compute.workers + 1:

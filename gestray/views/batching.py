@@ -19,6 +19,7 @@ nothing but its step number.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gestray.errors import UserError
+
+# A run of samples of one take: (take, first sample, one past the last).
+_Piece = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class BatchPlan:
         if self.batch_size % self.lanes:
             raise UserError(
                 f"batch_size {self.batch_size} is not a multiple of lanes {self.lanes}; "
-                f"set batch_size to {math.ceil(self.batch_size / self.lanes) * self.lanes}, or lanes"
+                f"set batch_size to {math.ceil(self.batch_size / self.lanes) * self.lanes}"
             )
         if sum(self.counts) == 0:
             raise UserError(
@@ -93,9 +97,20 @@ class BatchPlan:
         return range(rank * share, (rank + 1) * share)
 
     def lane(self, lane: int) -> Iterator[Chunk]:
-        """The endless stream of a lane."""
+        """The endless stream of a lane, in chunks of at least `pool` samples.
+
+        Where an epoch has fewer for the lane, a chunk spans several: reading
+        stays cheap on the smallest corpus.
+        """
+        takes: list[int] = []
+        samples: list[int] = []
         for epoch in itertools.count():
-            yield from self._epoch(epoch)[lane]
+            for pool in _deal(self, epoch)[lane]:
+                takes += pool.takes
+                samples += pool.samples
+                if len(takes) >= self.pool:
+                    yield Chunk(lane, tuple(takes), tuple(samples))
+                    takes, samples = [], []
 
     def chunks(self, lanes: Sequence[int], first_step: int, steps: int) -> Iterator[Chunk]:
         """Chunks for the steps `first_step … first_step + steps - 1`, in order of need.
@@ -117,41 +132,44 @@ class BatchPlan:
                         yield chunk
                 ready[lane] -= self.samples_per_lane
 
-    def _epoch(self, epoch: int) -> list[list[Chunk]]:
-        """The chunks of each lane in one epoch: every sample exactly once."""
-        random = np.random.default_rng([self.seed, epoch])
-        total = sum(self.counts)
-        share = math.ceil(total / self.lanes)
-        dealt: list[list[tuple[int, int, int]]] = [[] for _ in range(self.lanes)]
-        load = np.zeros(self.lanes, dtype=np.int64)
-        for take in random.permutation(len(self.counts)):
-            # A take longer than a lane's share is dealt in pieces.
-            for first in range(0, self.counts[take], share):
-                last = min(first + share, self.counts[take])
-                lane = int(np.argmin(load))
-                load[lane] += last - first
-                dealt[lane].append((int(take), first, last))
-        return [
-            [self._shuffled(lane, pool, random) for pool in self._pools(pieces)]
-            for lane, pieces in enumerate(dealt)
-        ]
 
-    def _pools(self, pieces: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
-        pool: list[tuple[int, int, int]] = []
-        size = 0
-        for piece in pieces:
-            pool.append(piece)
-            size += piece[2] - piece[1]
-            if size >= self.pool:
-                yield pool
-                pool, size = [], 0
-        if size:
+@functools.lru_cache(maxsize=4)
+def _deal(plan: BatchPlan, epoch: int) -> list[list[Chunk]]:
+    """The pools of each lane in one epoch: every sample exactly once."""
+    random = np.random.default_rng([plan.seed, epoch])
+    share = math.ceil(sum(plan.counts) / plan.lanes)
+    # Where samples are fewer than lanes, other lanes go without in each epoch.
+    lanes = random.permutation(plan.lanes)
+    pieces: list[list[_Piece]] = [[] for _ in lanes]
+    load = np.zeros(plan.lanes, dtype=np.int64)
+    for take in random.permutation(len(plan.counts)):
+        # A take longer than a lane's share is dealt in pieces.
+        for first in range(0, plan.counts[take], share):
+            last = min(first + share, plan.counts[take])
+            emptiest = int(np.argmin(load))
+            load[emptiest] += last - first
+            pieces[lanes[emptiest]].append((int(take), first, last))
+    return [
+        [_shuffled(lane, pool, random) for pool in _pools(dealt, plan.pool)]
+        for lane, dealt in enumerate(pieces)
+    ]
+
+
+def _pools(pieces: list[_Piece], at_least: int) -> Iterator[list[_Piece]]:
+    pool: list[_Piece] = []
+    size = 0
+    for piece in pieces:
+        pool.append(piece)
+        size += piece[2] - piece[1]
+        if size >= at_least:
             yield pool
+            pool, size = [], 0
+    if size:
+        yield pool
 
-    def _shuffled(
-        self, lane: int, pool: list[tuple[int, int, int]], random: np.random.Generator
-    ) -> Chunk:
-        takes = np.concatenate([np.full(last - first, take) for take, first, last in pool])
-        samples = np.concatenate([np.arange(first, last) for _, first, last in pool])
-        order = random.permutation(len(takes))
-        return Chunk(lane, tuple(takes[order].tolist()), tuple(samples[order].tolist()))
+
+def _shuffled(lane: int, pool: list[_Piece], random: np.random.Generator) -> Chunk:
+    takes = np.concatenate([np.full(last - first, take) for take, first, last in pool])
+    samples = np.concatenate([np.arange(first, last) for _, first, last in pool])
+    order = random.permutation(len(takes))
+    return Chunk(lane, tuple(takes[order].tolist()), tuple(samples[order].tolist()))

@@ -7,6 +7,7 @@ either side, because a gesture's preparation comes before its word.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,10 +110,10 @@ def _runs(words: Sequence[dict[str, Any]], config: PhraseConfig) -> list[list[di
         split_long(cut, last)
 
     edges = [0, *sorted(cuts), len(words)]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
         split_long(first, last)
     edges = [0, *sorted(cuts), len(words)]
-    return [list(words[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [list(words[a:b]) for a, b in itertools.pairwise(edges)]
 
 
 def phrase_rows(ref: TakeRef, phrases: Sequence[Phrase], poses: np.ndarray) -> pa.Table:
@@ -151,7 +152,9 @@ class Phrases:
     def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
         phrases = self._phrases(ref)
         chosen = [phrases[sample] for sample in samples]
-        return phrase_rows(ref, chosen, motion_from_column(take["poses"]))
+        poses = motion_from_column(take["poses"])
+        assert poses is not None, "a take without motion has no phrases"
+        return phrase_rows(ref, chosen, poses)
 
     def _phrases(self, ref: TakeRef) -> list[Phrase]:
         found = phrases_of(ref, self.config)

@@ -7,10 +7,12 @@ the cluster. Both give the same batches in the same order, because the order is
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +43,9 @@ class SampleStream:
     view: View
     plan: BatchPlan
 
-    def local_batches(self, lanes: Sequence[int], first_step: int, steps: int) -> Iterator[pa.Table]:
+    def local_batches(
+        self, lanes: Sequence[int], first_step: int, steps: int
+    ) -> Iterator[pa.Table]:
         """One table a step with the rows of these lanes, in lane order; read in this process."""
         chunks = self.plan.chunks(lanes, first_step, steps)
         parts = (self.read_chunk(chunk, self.catalog) for chunk in chunks)
@@ -82,8 +86,7 @@ class SampleStream:
             options.preserve_order = True
             dataset.context.enable_progress_bars = False
             parts = dataset.map_batches(
-                _read_item,
-                fn_kwargs={"stream": reader},
+                functools.partial(_read_item, stream=reader),
                 batch_size=1,
                 batch_format="pandas",
                 compute=ray.data.TaskPoolStrategy(size=readers),
@@ -94,7 +97,7 @@ class SampleStream:
             )
 
 
-def _read_item(items, stream: SampleStream):  # type: ignore[no-untyped-def]
+def _read_item(items: Any, stream: SampleStream) -> pa.Table:
     """Ray Data's side of `read_chunk`; `items` is a pandas frame of one row."""
     return stream.read_chunk(items["chunk"].iloc[0], items["refs"].iloc[0])
 

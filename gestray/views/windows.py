@@ -52,6 +52,7 @@ class Windows:
 
     def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
         poses = motion_from_column(take["poses"])
+        assert poses is not None, "a take without motion has no windows"
         starts = self._frames(ref)[0] + np.asarray(samples) * self.config.stride
         frames = self.config.frames
         return pa.table({"poses": [poses[start : start + frames].tobytes() for start in starts]})

@@ -40,7 +40,6 @@ class HandStroke:
         travel: wrist displacement of one pass; of a circle its first diameter.
         path: kind of the path.
         bulge: sideways displacement at the middle of an arc; of a circle the second diameter.
-        drift: displacement over all passes together.
         pole: direction the elbow points to.
     """
 
@@ -51,7 +50,6 @@ class HandStroke:
     travel: Vector = (0.0, 0.0, 0.0)
     path: Path = "straight"
     bulge: Vector = (0.0, 0.0, 0.0)
-    drift: Vector = (0.0, 0.0, 0.0)
     pole: Vector = (0.5, -0.8, -0.33)
 
 
@@ -64,7 +62,7 @@ class Variant:
         stroke: what a hand does; with both hands, the other one mirrors it.
         relation: how two hands relate; `alternating` hands are half a pass apart.
         passes: fewest and most repetitions.
-        pass_s: seconds of one pass there, at the speaker's ordinary tempo.
+        pass_s: seconds of one way, there or back, or of one round; at ordinary tempo.
         hold_s: least and most seconds the hands stay at the end of the stroke.
         head: what the head does with it.
         shrug: how far the collars rise, radians.

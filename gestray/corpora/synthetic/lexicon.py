@@ -17,44 +17,183 @@ from typing import NamedTuple
 
 SLOTS: dict[str, tuple[str, ...]] = {
     # Singular things, to follow a determiner.
-    "thing": (
-        "budget garden ticket bicycle report kitchen camera contract recipe bridge library engine "
-        "piano suitcase map harbor novel orchard schedule telescope bakery carpet password sofa "
-        "lantern blanket printer museum festival trailer fountain package mirror window jacket "
-        "notebook painting staircase tunnel village"
-    ).split(),  # type: ignore[dict-item]
+    "thing": [
+        "budget",
+        "garden",
+        "ticket",
+        "bicycle",
+        "report",
+        "kitchen",
+        "camera",
+        "contract",
+        "recipe",
+        "bridge",
+        "library",
+        "engine",
+        "piano",
+        "suitcase",
+        "map",
+        "harbor",
+        "novel",
+        "orchard",
+        "schedule",
+        "telescope",
+        "bakery",
+        "carpet",
+        "password",
+        "sofa",
+        "lantern",
+        "blanket",
+        "printer",
+        "museum",
+        "festival",
+        "trailer",
+        "fountain",
+        "package",
+        "mirror",
+        "window",
+        "jacket",
+        "notebook",
+        "painting",
+        "staircase",
+        "tunnel",
+        "village",
+    ],  # type: ignore[dict-item]
     # Plural things, with or without a determiner.
-    "things": (
-        "apples tickets letters lessons prices boats photos chairs songs neighbors trains stories "
-        "tomatoes candles horses maps visitors shoes bottles tourists emails windows flowers "
-        "computers farmers cousins sandwiches taxes rivers batteries"
-    ).split(),  # type: ignore[dict-item]
-    "person": (
-        "my brother|my sister|the teacher|our neighbor|the doctor|my uncle|the driver|a friend|"
-        "the manager|my grandmother|the student|the baker|our guide|the captain|my boss|the nurse"
-    ).split("|"),  # type: ignore[dict-item]
-    "place": (
-        "the station|the market|the harbor|the office|the museum|the village|the airport|"
-        "the stadium|the river|the school|the hospital|the old mill|the cinema|the bakery|"
-        "the town hall|the beach"
-    ).split("|"),  # type: ignore[dict-item]
-    "doing": (
-        "cooking dinner|fixing the roof|learning spanish|painting the fence|driving at night|"
-        "planting trees|writing letters|walking home|selling the car|playing chess|baking bread|"
-        "cleaning the garage|climbing hills|reading poems|packing boxes|feeding the birds"
-    ).split("|"),  # type: ignore[dict-item]
-    "time": (
-        "last week|this morning|on friday|in the summer|after lunch|last year|every winter|"
-        "on sunday|before the holidays|at night|in april|two days ago"
-    ).split("|"),  # type: ignore[dict-item]
-    "event": (
-        "the wedding|the meeting|the concert|the exam|the storm|the journey|the party|the match|"
-        "the interview|the strike|the election|the picnic|the parade|the auction"
-    ).split("|"),  # type: ignore[dict-item]
-    "adj": (
-        "expensive quiet boring lovely strange noisy famous crowded useful fresh simple dusty "
-        "modern gentle honest cold"
-    ).split(),  # type: ignore[dict-item]
+    "things": [
+        "apples",
+        "tickets",
+        "letters",
+        "lessons",
+        "prices",
+        "boats",
+        "photos",
+        "chairs",
+        "songs",
+        "neighbors",
+        "trains",
+        "stories",
+        "tomatoes",
+        "candles",
+        "horses",
+        "maps",
+        "visitors",
+        "shoes",
+        "bottles",
+        "tourists",
+        "emails",
+        "windows",
+        "flowers",
+        "computers",
+        "farmers",
+        "cousins",
+        "sandwiches",
+        "taxes",
+        "rivers",
+        "batteries",
+    ],  # type: ignore[dict-item]
+    "person": [
+        "my brother",
+        "my sister",
+        "the teacher",
+        "our neighbor",
+        "the doctor",
+        "my uncle",
+        "the driver",
+        "a friend",
+        "the manager",
+        "my grandmother",
+        "the student",
+        "the baker",
+        "our guide",
+        "the captain",
+        "my boss",
+        "the nurse",
+    ],  # type: ignore[dict-item]
+    "place": [
+        "the station",
+        "the market",
+        "the harbor",
+        "the office",
+        "the museum",
+        "the village",
+        "the airport",
+        "the stadium",
+        "the river",
+        "the school",
+        "the hospital",
+        "the old mill",
+        "the cinema",
+        "the bakery",
+        "the town hall",
+        "the beach",
+    ],  # type: ignore[dict-item]
+    "doing": [
+        "cooking dinner",
+        "fixing the roof",
+        "learning spanish",
+        "painting the fence",
+        "driving at night",
+        "planting trees",
+        "writing letters",
+        "walking home",
+        "selling the car",
+        "playing chess",
+        "baking bread",
+        "cleaning the garage",
+        "climbing hills",
+        "reading poems",
+        "packing boxes",
+        "feeding the birds",
+    ],  # type: ignore[dict-item]
+    "time": [
+        "last week",
+        "this morning",
+        "on friday",
+        "in the summer",
+        "after lunch",
+        "last year",
+        "every winter",
+        "on sunday",
+        "before the holidays",
+        "at night",
+        "in april",
+        "two days ago",
+    ],  # type: ignore[dict-item]
+    "event": [
+        "the wedding",
+        "the meeting",
+        "the concert",
+        "the exam",
+        "the storm",
+        "the journey",
+        "the party",
+        "the match",
+        "the interview",
+        "the strike",
+        "the election",
+        "the picnic",
+        "the parade",
+        "the auction",
+    ],  # type: ignore[dict-item]
+    "adj": [
+        "expensive",
+        "quiet",
+        "boring",
+        "lovely",
+        "strange",
+        "noisy",
+        "famous",
+        "crowded",
+        "useful",
+        "fresh",
+        "simple",
+        "dusty",
+        "modern",
+        "gentle",
+        "honest",
+        "cold",
+    ],  # type: ignore[dict-item]
 }
 
 

@@ -55,7 +55,7 @@ _SHRUG = (
     ),
     Variant(
         "both",
-        _move("flat", "up", (0.6, 0, 0.8), (0.48, -0.86, 0.42), (0.10, 0.24, 0.04)),
+        _move("flat", "up", (0.6, 0, 0.8), (0.48, -0.76, 0.42), (0.10, 0.26, 0.04)),
         "mirror",
         head="tilt",
         shrug=0.3,
@@ -112,27 +112,27 @@ _COUNT_FINGERS = (
         HandStroke(_COUNT, "inward", (0, 1, 0.2), (0.42, 0.0, 0.50), (0, -0.14, 0.03)),
         passes=(3, 3),
         pass_s=0.24,
+        hold_s=(0.3, 0.5),
     ),
     Variant(
         "preferred",
         HandStroke(_COUNT, "to self", (-0.1, 1, 0), (0.36, -0.34, 0.52), (0, -0.14, 0.03)),
         passes=(3, 3),
-        pass_s=0.26,
+        pass_s=0.24,
+        hold_s=(0.3, 0.5),
     ),
 )
 
 _LIST_STEPS = (
     Variant(
         "preferred",
-        HandStroke(
-            ("flat",), "inward", _FORWARD, (0.22, -0.20, 0.6), (0, -0.3, 0), drift=(0.2, 0, 0)
-        ),
+        _move("flat", "down", _FORWARD, (0.34, -0.38, 0.58), (0, -0.30, 0)),
         passes=(3, 3),
         pass_s=0.24,
     ),
     Variant(
         "both",
-        _move("flat", "inward", _FORWARD, (0.26, -0.34, 0.54), (0, -0.28, 0)),
+        _move("flat", "inward", _FORWARD, (0.24, -0.40, 0.54), (0.06, -0.30, 0)),
         "mirror",
         passes=(3, 3),
         pass_s=0.24,
@@ -144,7 +144,7 @@ _WAVE_OFF = (
         "preferred",
         _wag("flat", "to front", _UP, (0.28, 0.0, 0.52), (0.36, 0, 0)),
         passes=(2, 3),
-        pass_s=0.26,
+        pass_s=0.34,
         head="shake",
     ),
     Variant(
@@ -177,7 +177,7 @@ _THUMB_UP = (
     ),
     Variant(
         "both",
-        _still("thumb up", "inward", _FORWARD, (0.42, -0.28, 0.60)),
+        _still("thumb up", "inward", _FORWARD, (0.36, -0.30, 0.60)),
         "mirror",
         hold_s=_LONG_HOLD,
         head="nod",
@@ -319,9 +319,9 @@ _POINT_RIGHT = tuple(
 _CIRCLE = (
     Variant(
         "preferred",
-        _circle("index", "down", _FORWARD, (0.30, -0.16, 0.56), (0.34, 0, 0), (0, 0.34, 0)),
+        _circle("index", "down", _FORWARD, (0.30, -0.16, 0.56), (0.28, 0, 0), (0, 0.28, 0)),
         passes=(2, 2),
-        pass_s=0.6,
+        pass_s=0.65,
     ),
     Variant(
         "both",
@@ -332,7 +332,7 @@ _CIRCLE = (
     ),
     Variant(
         "preferred",
-        _circle("relaxed", "down", _FORWARD, (0.22, -0.38, 0.56), (0.34, 0, 0), (0, 0, 0.28)),
+        _circle("relaxed", "down", _FORWARD, (0.24, -0.38, 0.56), (0.28, 0, 0), (0, 0, 0.26)),
         passes=(2, 2),
         pass_s=0.6,
     ),
@@ -356,16 +356,16 @@ _PINCH_POINT = (
 _FIST_DOWN = (
     Variant(
         "preferred",
-        _move("fist", "inward", (0, 0.3, 1), (0.38, -0.02, 0.50), (0, -0.44, 0.06)),
-        pass_s=0.26,
+        _move("fist", "inward", (0, 0.3, 1), (0.36, 0.04, 0.50), (0, -0.46, 0.06)),
+        pass_s=0.22,
         hold_s=(0.3, 0.6),
         head="nod",
     ),
     Variant(
         "both",
-        _move("fist", "inward", _FORWARD, (0.40, -0.16, 0.50), (0, -0.36, 0.04)),
+        _move("fist", "inward", _FORWARD, (0.34, -0.20, 0.50), (0.06, -0.44, 0.04)),
         "mirror",
-        pass_s=0.26,
+        pass_s=0.22,
         hold_s=(0.3, 0.5),
         head="nod",
     ),
@@ -416,7 +416,7 @@ _HAND_TO_TEMPLE = (
     ),
     Variant(
         "preferred",
-        _move("two fingers", "inward", (-0.1, 0.9, -0.3), (0.46, 0.32, 0.28), (-0.14, 0, -0.02)),
+        _wag("two fingers", "inward", (-0.1, 0.9, -0.3), (0.48, 0.32, 0.28), (-0.16, 0, -0.02)),
         passes=(2, 2),
         pass_s=0.22,
     ),
@@ -425,10 +425,10 @@ _HAND_TO_TEMPLE = (
 _TWO_SIDES = (
     Variant(
         "both",
-        _move("flat", "up", (0.2, 0, 1), (0.46, -0.54, 0.48), (0, 0.30, 0.02)),
+        _move("flat", "up", (0.2, 0, 1), (0.46, -0.58, 0.48), (0, 0.36, 0.02)),
         "alternating",
         passes=(2, 2),
-        pass_s=0.6,
+        pass_s=0.42,
     ),
     Variant(
         "preferred",
@@ -442,16 +442,16 @@ _TWO_SIDES = (
 _BEAT = (
     Variant(
         "preferred",
-        _move("relaxed", "inward", (-0.1, 0.1, 1), (0.34, -0.42, 0.54), (0, -0.15, 0.03)),
+        _move("relaxed", "inward", (-0.1, 0.1, 1), (0.34, -0.37, 0.54), (0, -0.20, 0.03)),
     ),
     Variant(
         "both",
-        _move("relaxed", "inward", (-0.1, 0, 1), (0.32, -0.52, 0.50), (0.02, -0.14, 0.03)),
+        _move("relaxed", "inward", (-0.1, 0, 1), (0.30, -0.54, 0.50), (0.04, -0.19, 0.03)),
         "mirror",
     ),
     Variant(
         "preferred",
-        _move("spread", "up", (0, 0, 1), (0.40, -0.50, 0.50), (0.02, -0.14, 0.06)),
+        _move("spread", "up", (0, 0, 1), (0.36, -0.56, 0.50), (0, -0.20, 0.03)),
     ),
 )
 
