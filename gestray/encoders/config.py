@@ -38,11 +38,13 @@ class TextTowerConfig(Config):
         model: a name of `gestray models`, a folder, or a name on the model hub.
         train: "frozen" learns a head on top; "full" trains the model as well.
         max_tokens: longer texts are cut.
+        dropout: in the head.
     """
 
     model: str = "minilm"
     train: Literal["frozen", "full"] = "frozen"
     max_tokens: int = Field(128, ge=4, le=4096)
+    dropout: float = Field(0.1, ge=0, lt=1)
 
 
 class ObjectiveConfig(Config):

@@ -29,7 +29,9 @@ class DualEncoder(nn.Module):
         heads = ["transcript"]
         heads += ["form"] if config.objectives.form else []
         heads += ["intent"] if config.objectives.intent else []
-        self.heads = nn.ModuleDict({name: TextHead(self.text.width, config.dim) for name in heads})
+        self.heads = nn.ModuleDict(
+            {name: TextHead(self.text.width, config.dim, config.text.dropout) for name in heads}
+        )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.objectives.temperature)))
 
     @property

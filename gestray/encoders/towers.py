@@ -51,7 +51,10 @@ class MotionTower(nn.Module):
         rotations = axis_angle_to_matrix(poses.unflatten(-1, (-1, 3))[:, :, list(GESTURE_JOINTS)])
         sixd_BTC = matrix_to_sixd(rotations).flatten(-2)
         change_BTC = F.pad(sixd_BTC.diff(dim=1), (0, 0, 1, 0))
-        features_BTC = torch.cat([sixd_BTC, 10 * change_BTC], dim=-1)
+        # Padding is zero in the features as well: how far others in the batch
+        # reach must not show in an embedding.
+        real_BT1 = (torch.arange(poses.shape[1], device=poses.device) < frames[:, None])[..., None]
+        features_BTC = torch.cat([sixd_BTC, 10 * change_BTC], dim=-1) * real_BT1
         stride = self.config.stride
         missing = -features_BTC.shape[1] % stride
         features_BTC = F.pad(features_BTC, (0, 0, 0, missing))
@@ -95,9 +98,12 @@ class TextEncoder(nn.Module):
         if self.config.train == "full":
             return self._encode(texts, device)
         unknown = sorted({text for text in texts if text not in self._known})
+        # On a CPU one by one: in a batch, a text's embedding depends in its last
+        # bits on its neighbours, and with it a resumed run on where it resumed.
+        at_once = 1 if device.type == "cpu" else 256
         with torch.no_grad():
-            for first in range(0, len(unknown), 256):
-                part = unknown[first : first + 256]
+            for first in range(0, len(unknown), at_once):
+                part = unknown[first : first + at_once]
                 self._known |= dict(zip(part, self._encode(part, device).cpu(), strict=True))
         return torch.stack([self._known[text] for text in texts]).to(device)
 
@@ -118,10 +124,10 @@ class TextEncoder(nn.Module):
 class TextHead(nn.Module):
     """From the text model's width to the shared space; one a kind of text."""
 
-    def __init__(self, width: int, dim: int) -> None:
+    def __init__(self, width: int, dim: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * dim), nn.GELU(), nn.Dropout(0.1),
+            nn.LayerNorm(width), nn.Linear(width, 2 * dim), nn.GELU(), nn.Dropout(dropout),
             nn.Linear(2 * dim, dim),
         )  # fmt: skip
 

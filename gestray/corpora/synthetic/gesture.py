@@ -11,9 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import ConfigDict
+
 from gestray.form import HandShape, Palm, Path, Relation
 
 Vector = tuple[float, float, float]
+# A misspelt field in the vocabulary's file is an error.
+_STRICT = ConfigDict(extra="forbid")
+
 HeadMove = Literal["none", "nod", "shake", "tilt"]
 Hands = Literal["preferred", "left", "right", "both"]
 
@@ -43,6 +48,8 @@ class HandStroke:
         pole: direction the elbow points to.
     """
 
+    __pydantic_config__ = _STRICT
+
     shapes: tuple[HandShape, ...]
     palm: Palm
     fingers: Vector
@@ -68,6 +75,8 @@ class Variant:
         shrug: how far the collars rise, radians.
     """
 
+    __pydantic_config__ = _STRICT
+
     hands: Hands
     stroke: HandStroke
     relation: Relation = "single"
@@ -87,6 +96,8 @@ class GestureType:
         family: BEAT2's class of semantic gestures it belongs to.
         variants: at least one; each is as likely as the others.
     """
+
+    __pydantic_config__ = _STRICT
 
     intent: str
     family: Literal["beat", "deictic", "iconic", "metaphoric"]

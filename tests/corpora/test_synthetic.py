@@ -1,0 +1,315 @@
+"""The synthetic corpus as its readers see it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gestray.corpora.beat2 import list_takes, read_take
+from gestray.corpora.synthetic import CorpusSummary, gold, write_corpus
+from gestray.corpora.synthetic.grammar import MAX_WORD_GAP_S, make_sentence, speak
+from gestray.corpora.synthetic.lexicon import NEUTRAL, PATTERNS
+from gestray.corpora.synthetic.script import PAUSE_S
+from gestray.corpora.synthetic.vocabulary import GESTURES
+from gestray.corpora.synthetic.write import split_of_take
+from gestray.errors import UserError
+from gestray.form import INTENTS, PhysicalForm
+from gestray.motion.kinematics import joint_positions
+from gestray.motion.rotations import axis_angle_to_matrix, geodesic_distance
+from gestray.motion.skeleton import joint
+
+TAKES = 12
+SECONDS = 30.0
+MAX_WRIST_SPEED_M_S = 4.0
+MAX_TURN_PER_FRAME = 0.45  # radians, of any joint: 770 degrees a second
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> tuple[Path, CorpusSummary]:
+    out = tmp_path_factory.mktemp("synthetic")
+    return out, write_corpus(out, TAKES, seed=5, seconds=SECONDS)
+
+
+@pytest.fixture(scope="module")
+def takes(corpus):
+    return [read_take(corpus[0], take_id) for take_id in list_takes(corpus[0]).take_ids]
+
+
+def contents(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_same_seed_same_bytes_and_another_seed_differs(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        write_corpus(tmp_path / name, 2, seed, seconds=10.0)
+    first, again, other = (contents(tmp_path / name) for name in "abc")
+    assert first == again
+    assert first.keys() == other.keys()
+    differing = {name for name in first if first[name] != other[name]}
+    assert {name for name in first if Path(name).parent.name in ("smplxflame_30", "textgrid")} <= (
+        differing
+    )
+
+
+def test_larger_corpus_begins_with_the_smaller(tmp_path):
+    write_corpus(tmp_path / "small", 2, seed=3, seconds=10.0)
+    write_corpus(tmp_path / "large", 3, seed=3, seconds=10.0)
+    small, large = contents(tmp_path / "small"), contents(tmp_path / "large")
+    shared = [name for name in small if "/" in name]
+    assert len(shared) == 2 * 5
+    assert all(small[name] == large[name] for name in shared)
+
+
+def test_layout_is_that_of_beat2(corpus):
+    root, summary = corpus
+    listing = list_takes(root)
+    assert len(listing.take_ids) == TAKES
+    assert not listing.absent and not listing.unlisted and not listing.quarantined
+    assert "101_ada_0_1_1" in listing.take_ids
+    assert "synthetic" in (root / "README.txt").read_text().lower()
+    assert not (root / "wave16k").exists()
+    with np.load(root / "smplxflame_30" / "101_ada_0_1_1.npz", allow_pickle=False) as arrays:
+        frames = round(SECONDS * 30)
+        shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        assert shapes["poses"] == ((frames, 165), np.float32)
+        assert shapes["betas"] == ((300,), np.float32)
+        assert shapes["expressions"] == ((frames, 100), np.float64)
+        assert shapes["trans"] == ((frames, 3), np.float64)
+        assert str(arrays["model"]) == "smplx2020" and str(arrays["gender"]) == "neutral"
+        assert int(arrays["mocap_frame_rate"]) == 30
+    emotion = (root / "emo" / "101_ada_0_1_1.csv").read_text()
+    assert emotion == "00_netural, 0, 30.000, 30.000, 0\n"
+
+
+def test_summary_counts_what_is_there(corpus, takes):
+    _, summary = corpus
+    assert summary.takes == TAKES and summary.seconds == TAKES * SECONDS and summary.speakers == 6
+    semantic = [g for take in takes for g in take.gold if g.intent != "beat"]
+    assert summary.semantic_gestures == len(semantic) == sum(summary.types.values())
+    assert summary.types.keys() == GESTURES.keys()
+    pauses = sum(
+        after.start_s - before.end_s >= PAUSE_S[0] - 1e-3
+        for take in takes
+        for before, after in zip(take.words[:-1], take.words[1:], strict=True)
+    )
+    assert summary.phrases == pauses + TAKES
+
+
+def test_every_intent_has_a_type_and_occurs(takes):
+    assert {kind.intent for kind in GESTURES.values()} == INTENTS.keys() - {"beat"}
+    assert len(GESTURES) >= 18 and GESTURES.keys() == PATTERNS.keys()
+    assert {gesture.intent for take in takes for gesture in take.gold} == INTENTS.keys()
+
+
+def test_keyword_lies_in_the_span_of_its_gesture(takes):
+    found = 0
+    for take in takes:
+        for label in take.semantics:
+            if label.keywords is None:
+                continue
+            inside = [
+                word.word
+                for word in take.words
+                if word.start_s >= label.start_s - 0.02 and word.end_s <= label.end_s + 0.02
+            ]
+            assert label.keywords in " ".join(inside)
+            found += 1
+    assert found == sum(g.intent != "beat" for take in takes for g in take.gold)
+
+
+def test_labels_and_gold_agree_and_lie_within_the_take(takes):
+    for take in takes:
+        labelled = [(s.start_s, s.end_s) for s in take.semantics if s.label != "00_nogesture"]
+        assert np.allclose(labelled, [(g.start_s, g.end_s) for g in take.gold], atol=1e-3)
+        assert take.semantics[0].start_s == 0 and take.semantics[-1].end_s == SECONDS
+        for gesture in take.gold:
+            assert 0 < gesture.start_s < gesture.end_s < SECONDS - 0.8
+        for label in take.semantics:
+            assert label.score == pytest.approx(int(label.label[:2]) / 10)
+
+
+def test_words_come_in_utterances(takes):
+    utterances, rates = 0, []
+    for take in takes:
+        run = 1
+        for before, after in zip(take.words[:-1], take.words[1:], strict=True):
+            gap = after.start_s - before.end_s
+            assert gap <= MAX_WORD_GAP_S + 2e-3 or PAUSE_S[0] - 2e-3 <= gap <= PAUSE_S[1] + 2e-3
+            if gap > 0.2:
+                assert 5 <= run <= 14
+                utterances, run = utterances + 1, 0
+            run += 1
+        spoken = sum(word.end_s - word.start_s for word in take.words)
+        rates.append(len(take.words) / spoken)
+    assert utterances > 40 and all(2.2 < rate < 3.6 for rate in rates)
+
+
+def test_phones_tier_covers_the_take(corpus):
+    text = (corpus[0] / "textgrid" / "102_ben_0_1_1.TextGrid").read_text()
+    assert text.count('class = "IntervalTier"') == 2
+    words, phones = text.split("item [2]:")
+    assert 'name = "phones"' in phones
+    assert words.count("intervals [") == phones.count("intervals [")
+
+
+def test_motion_is_within_human_bounds(takes):
+    wrists = [joint("left_wrist"), joint("right_wrist")]
+    feet = [joint("left_foot"), joint("right_foot")]
+    for take in takes:
+        poses = torch.from_numpy(take.poses)
+        positions = joint_positions(poses, torch.from_numpy(take.trans)).numpy()
+        speed = np.linalg.norm(np.diff(positions[:, wrists], axis=0), axis=-1) * 30
+        assert 0.8 < speed.max() < MAX_WRIST_SPEED_M_S
+        rotations = axis_angle_to_matrix(poses.unflatten(-1, (55, 3)))
+        assert geodesic_distance(rotations[1:], rotations[:-1]).max() < MAX_TURN_PER_FRAME
+        # The body sways over feet that stay.
+        assert np.ptp(positions[:, joint("pelvis")], axis=0).max() > 0.01
+        assert np.ptp(positions[:, feet], axis=0).max() < 0.015
+        assert np.all(np.abs(positions[:, feet, 1] - 0.02) < 0.02)
+
+
+def test_mouth_moves_with_the_words(takes):
+    for take in takes:
+        jaw = take.poses[:, 66]
+        seconds = np.arange(len(jaw)) / 30
+        speaking = np.zeros(len(jaw), dtype=bool)
+        for word in take.words:
+            speaking |= (seconds >= word.start_s) & (seconds <= word.end_s)
+        assert jaw[speaking].mean() > 5 * jaw[~speaking].mean() >= 0
+
+
+def test_splits_are_balanced_and_never_empty():
+    for takes, at_least in ((12, (1, 1, 1)), (40, (24, 3, 6)), (60, (42, 6, 12))):
+        splits = [split_of_take(number) for number in range(takes)]
+        counts = [splits.count(name) for name in ("train", "val", "test")]
+        assert all(n >= least for n, least in zip(counts, at_least, strict=True)), counts
+    # Ten takes of each of six speakers.
+    for speaker in range(6):
+        of_speaker = [split_of_take(number) for number in range(speaker, 60, 6)]
+        assert [of_speaker.count(s) for s in ("train", "val", "test")] == [7, 1, 2]
+
+
+def test_split_file_names_the_splits(corpus):
+    rows = list(csv.reader((corpus[0] / "train_test_split.csv").open()))
+    assert rows[0] == ["id", "type"]
+    assert [row[1] for row in rows[1:]] == [split_of_take(number) for number in range(TAKES)]
+
+
+def test_unseen_patterns_are_other_patterns():
+    for patterns in (*PATTERNS.values(), NEUTRAL):
+        assert patterns.unseen and not set(patterns.unseen) & set(patterns.train)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_sentences_carry_a_keyword_and_no_marks(name):
+    rng = np.random.default_rng(0)
+    patterns = PATTERNS[name]
+    made = set()
+    for _ in range(200):
+        sentence = make_sentence(patterns.train + patterns.unseen, rng)
+        first, last = sentence.keyword
+        assert 0 <= first < last <= len(sentence.words)
+        text = " ".join(sentence.words)
+        assert not set(text) & set("()[]{}<>|"), text
+        assert text == text.lower()
+        assert sentence.topic != "it"
+        made.add(text)
+    assert len(made) > 190
+
+
+def test_words_keep_the_rate_asked_for():
+    rng = np.random.default_rng(0)
+    for rate in (2.0, 3.0):
+        sentence = make_sentence(PATTERNS["rise"].train, rng)
+        words = speak(sentence, 1.5, rate, rng)
+        assert words[0].start_s == 1.5
+        length = words[-1].end_s - words[0].start_s
+        assert length <= len(words) / rate + 1e-3
+        assert length >= len(words) / rate - MAX_WORD_GAP_S - 1e-3
+        assert all(a.end_s <= b.start_s for a, b in zip(words[:-1], words[1:], strict=True))
+
+
+def test_too_small_a_corpus_is_refused(tmp_path):
+    for takes, seed, seconds in ((0, 0, 45.0), (1, -1, 45.0), (1, 0, 9.0), (1, 0, float("nan"))):
+        with pytest.raises(UserError, match="expected at least"):
+            write_corpus(tmp_path, takes, seed, seconds)
+
+
+def test_progress_is_reported_take_by_take(tmp_path):
+    calls = []
+    write_corpus(tmp_path, 2, 0, 10.0, lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 2), (2, 2)]
+
+
+def test_gold_is_what_a_second_reading_of_the_motion_finds(corpus):
+    """The verbalizer measures the motion; gold comes from the plan. They may differ near limits."""
+    from gestray.anchors.verbalize import describe_many
+
+    root, _ = corpus
+    pairs: dict[str, list[bool]] = {}
+    for file in sorted((root / "gold").glob("*.json")):
+        poses = np.load(root / "smplxflame_30" / f"{file.stem}.npz")["poses"]
+        records = json.loads(file.read_text())
+        clips = [poses[round(r["start_s"] * 30) : round(r["end_s"] * 30)] for r in records]
+        for record, measured in zip(records, describe_many(clips), strict=True):
+            planned = PhysicalForm.model_validate(record["form"])
+            pairs.setdefault("handedness", []).append(planned.handedness == measured.handedness)
+            pairs.setdefault("relation", []).append(planned.relation == measured.relation)
+            for side in ("left", "right"):
+                a, b = getattr(planned, side), getattr(measured, side)
+                if a is None or b is None:
+                    continue
+                for part in ("palm", "shape"):
+                    pairs.setdefault(part, []).append(getattr(a, part) == getattr(b, part))
+                for part in ("location", "trajectory"):
+                    for name, value in getattr(a, part):
+                        same = value == getattr(getattr(b, part), name)
+                        pairs.setdefault(name, []).append(same)
+    agreement = {name: float(np.mean(same)) for name, same in pairs.items()}
+    assert len(pairs["handedness"]) > 50 and len(agreement) == 13
+    assert all(agreement[name] >= 0.98 for name in ("handedness", "palm", "shape")), agreement
+    assert all(share >= 0.93 for share in agreement.values()), agreement
+
+
+def test_gold_uses_the_limits_of_the_verbalizer():
+    from gestray.anchors import thresholds
+
+    heights = (
+        thresholds.ABOVE_HEAD_FROM,
+        thresholds.HEAD_FROM,
+        thresholds.SHOULDER_FROM,
+        thresholds.CHEST_FROM,
+        thresholds.WAIST_FROM,
+    )
+    assert tuple(limit for limit, _ in gold.HEIGHTS[:-1]) == heights
+    zones = [
+        (thresholds.CENTRE_CENTRE_HALF_WIDTH, *thresholds.CENTRE_CENTRE_HEIGHTS),
+        (thresholds.CENTRE_HALF_WIDTH, *thresholds.CENTRE_HEIGHTS),
+        (thresholds.PERIPHERY_HALF_WIDTH, *thresholds.PERIPHERY_HEIGHTS),
+    ]
+    assert [limits for _, *limits in gold.ZONES[:-1]] == [list(zone) for zone in zones]
+    assert gold.SIDE_FROM == thresholds.SIDE_FROM
+    assert [limit for limit, _ in gold.REACHES[:-1]] == [
+        thresholds.FAR_REACH_FROM,
+        thresholds.MEDIUM_REACH_FROM,
+    ]
+    assert [limit for limit, _ in gold.AMPLITUDES[:-1]] == [
+        thresholds.LARGE_FROM,
+        thresholds.MEDIUM_FROM,
+    ]
+    assert [limit for limit, _ in gold.SPEEDS[:-1]] == [
+        thresholds.FAST_FROM,
+        thresholds.MODERATE_FROM,
+    ]
+    assert gold.STILL_SPEED == thresholds.STILL_SPEED
+    assert gold.SMOOTHING_S == thresholds.SMOOTHING_S
