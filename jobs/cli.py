@@ -168,7 +168,7 @@ def run(
 def corpus_synth(
     out: Annotated[Path, typer.Argument(help="Folder to write; must be empty or absent.")],
     takes: Annotated[int, typer.Option(min=1, help="Number of takes.")] = 64,
-    seconds: Annotated[float, typer.Option(min=5, help="Length of a take.")] = 45.0,
+    seconds: Annotated[float, typer.Option(min=10, help="Length of a take.")] = 45.0,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     as_json: AsJson = False,
 ) -> None:

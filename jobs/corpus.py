@@ -17,7 +17,7 @@ class SynthConfig(Config):
     """What `gestray corpus synth` writes."""
 
     takes: int = Field(64, ge=1)
-    seconds: float = Field(45.0, gt=5)
+    seconds: float = Field(45.0, ge=10)
     seed: int = 0
 
 

@@ -21,8 +21,8 @@ from jobs.training import last_losses, train_with_progress
 
 
 def _train(run: StageRun[EncoderTraining]) -> StageResult:
-    from gestray.encoders.model import DualEncoder
     from gestray.encoders.task import AnchorTexts, EncoderTask
+    from gestray.training.checkpoint import save_config
 
     takes, anchors = run.inputs["takes"], run.inputs.get("anchors")
     supervised = {}
@@ -41,7 +41,7 @@ def _train(run: StageRun[EncoderTraining]) -> StageResult:
         _check_overlap(run, set(supervised))
     task = EncoderTask(run.config, supervised)
     log = train_with_progress("encoder", task, run.config.loop, takes, run.folder)
-    DualEncoder(run.config.model).save_config(run.folder)
+    save_config(run.config.model, run.folder)
     return StageResult(takes.manifest.rows_out, takes.manifest.rows_out, 0, last_losses(log))
 
 

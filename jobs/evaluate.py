@@ -48,7 +48,6 @@ class RetrievalConfig(Config):
         split: whose phrases are queries and gallery.
         baseline: method the others are compared with, where it is among them.
         title: of the report.
-        synthetic: the corpus is synthetic; said wherever a figure is printed.
         resamples: of the bootstrap.
         gallery_queries: example queries drawn in the report.
     """
@@ -56,7 +55,6 @@ class RetrievalConfig(Config):
     split: str = "test"
     baseline: str = "direct"
     title: str = "Text ⇄ gesture retrieval"
-    synthetic: bool = False
     resamples: int = Field(2000, ge=100)
     gallery_queries: int = Field(4, ge=0)
 
@@ -65,19 +63,15 @@ def _run(run: StageRun[RetrievalConfig]) -> StageResult:
     config = run.config
     runs = _by_method({k: v for k, v in run.inputs.items() if k != "anchors"})
     rows = _test_rows(runs, config.split)
-    steps = 2 * len(rows) + config.gallery_queries
-    with progress("evaluate", steps) as track:
-        ranks, done = {}, 0
-        for method, tables in rows.items():
+    ranks: dict[str, dict[str, np.ndarray]] = {}
+    methods = []
+    with progress("evaluate", len(rows)) as track:
+        for done, (method, tables) in enumerate(rows.items(), start=1):
             ranks[method] = _ranks(tables)
-            track(done := done + 1)
-        methods = []
-        for method, found in ranks.items():
-            methods.append(_method_result(method, runs[method], found, config))
-            track(done := done + 1)
-        comparison = _comparison(ranks, config)
-        gallery = _gallery(rows, runs, ranks, config)
-        track(steps)
+            methods.append(_method_result(method, runs[method], ranks[method], config))
+            track(done)
+    comparison = _comparison(ranks, config)
+    gallery = _gallery(rows, runs, ranks, config)
     first = next(iter(rows.values()))[0]
     report = _report(run, runs, methods, comparison, gallery, len(first))
     run.folder.write_bytes(render(report).encode(), REPORT)
@@ -270,7 +264,7 @@ def _report(
     tokenizer, primitives = by_kind.get("tokenizer"), by_kind.get("primitives")
     return RetrievalReport(
         title=run.config.title,
-        synthetic=run.config.synthetic,
+        synthetic=takes.metrics["synthetic"],
         gallery_size=gallery_size,
         corpus=facts,
         grounder=grounder,

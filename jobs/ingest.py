@@ -14,7 +14,7 @@ from pydantic import Field
 from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.corpora.beat2 import list_takes, read_take
-from gestray.corpora.folder import open_corpus
+from gestray.corpora.folder import ABOUT_FILE, open_corpus
 from gestray.corpora.splits import parse_split
 from gestray.corpora.take import TAKE_SCHEMA
 from gestray.errors import BadInput, UserError
@@ -73,6 +73,7 @@ def _run(run: StageRun[IngestConfig]) -> StageResult:
     if source is None:
         raise UserError("ingest: no source given; expected a folder in BEAT2's layout")
     split = parse_split(config.split)
+    about = json.loads(open_corpus(source).read(ABOUT_FILE, 1 << 20) or "{}")
     listing = list_takes(source)
     plans = _plan_shards(config, source, split, listing.take_ids, listing.splits, run.folder)
     records: list[dict[str, Any]] = [
@@ -117,6 +118,7 @@ def _run(run: StageRun[IngestConfig]) -> StageResult:
     frames = sum(item["num_frames"] or 0 for item in stored)
     metrics = {
         "takes": len(stored),
+        "synthetic": bool(about.get("synthetic", False)),
         "absent": len(listing.absent),
         "without_motion": len(without_motion),
         "without_words": sum(not item["words"] for item in stored),

@@ -22,14 +22,14 @@ from jobs.training import last_losses, train_with_progress
 
 
 def _train(run: StageRun[TokenizerTraining]) -> StageResult:
-    from gestray.tokenizers.model import MotionTokenizer
     from gestray.tokenizers.task import TokenizerTask
+    from gestray.training.checkpoint import save_config
 
     takes = run.inputs["takes"]
     log = train_with_progress(
         "tokenizer", TokenizerTask(run.config), run.config.loop, takes, run.folder
     )
-    MotionTokenizer(run.config.model).save_config(run.folder)
+    save_config(run.config.model, run.folder)
     return StageResult(takes.manifest.rows_out, takes.manifest.rows_out, 0, last_losses(log))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -26,8 +27,12 @@ def shared_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[str]:
-    """The one Ray cluster of the session; its address, for processes that join it."""
+def ray_cluster(s3: dict[str, str]) -> Iterator[str]:
+    """The one Ray cluster of the session; its address, for processes that join it.
+
+    Its workers inherit the way to the S3 server, as they do on a real cluster.
+    """
+    os.environ.update(s3)
     from jobs.cluster import connect
 
     connect()
@@ -35,6 +40,8 @@ def ray_cluster() -> Iterator[str]:
 
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
+    for name in s3:
+        del os.environ[name]
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,9 @@ from typing import BinaryIO
 from gestray.errors import BadInput, UserError
 from gestray.store import Folder
 
+# What a corpus may say of itself, as a JSON object; `synthetic` marks invented data.
+ABOUT_FILE = "corpus.json"
+
 # An object is read whole; no part of a recording of hours is larger.
 MAX_OBJECT_BYTES = 4 << 30
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from gestray.config import make_config
 from gestray.encoders.config import EncoderConfig
 from gestray.encoders.towers import MotionTower, TextEncoder, TextHead
 from gestray.store import Folder
-from gestray.training.checkpoint import MODEL
-
-CONFIG = "config.json"
+from gestray.training.checkpoint import load_pretrained
 
 
 class DualEncoder(nn.Module):
@@ -47,15 +43,7 @@ class DualEncoder(nn.Module):
         """L2-normalised (B, D) of texts; `head` is transcript, form or intent."""
         return self.heads[head](self.text(texts, self.log_scale.device))
 
-    def save_config(self, folder: Folder) -> None:
-        folder.write_bytes(self.config.model_dump_json(indent=2).encode(), CONFIG)
-
     @classmethod
     def from_folder(cls, folder: Folder) -> DualEncoder:
         """Load a trained encoder, in evaluation mode on the CPU."""
-        from safetensors.torch import load
-
-        values = json.loads(folder.read_bytes(CONFIG))
-        model = cls(make_config(EncoderConfig, values, f"{folder.uri}/{CONFIG}"))
-        model.load_state_dict(load(folder.read_bytes(MODEL)))
-        return model.eval()
+        return load_pretrained(folder, cls, EncoderConfig)

@@ -6,7 +6,7 @@ D dimensions of the shared space.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -83,7 +83,7 @@ class TextEncoder(nn.Module):
         self.config = config
         source = resolve_model(config.model)
         self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
-        backbone = AutoModel.from_pretrained(source, dtype=torch.float32)
+        backbone = _quietly(AutoModel.from_pretrained, source, dtype=torch.float32)
         self.width: int = backbone.config.hidden_size
         self._known: dict[str, Tensor] = {}
         if config.train == "full":
@@ -119,6 +119,19 @@ class TextEncoder(nn.Module):
         hidden_BTC = backbone(**tokens).last_hidden_state
         mask_BT1 = tokens["attention_mask"][..., None].to(hidden_BTC.dtype)
         return (hidden_BTC * mask_BT1).sum(1) / mask_BT1.sum(1)
+
+
+def _quietly(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Load a model without transformers' own progress bar, which would break ours."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return load(*args, **kwargs)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class TextHead(nn.Module):

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from vector_quantize_pytorch import ResidualVQ
 
-from gestray.config import make_config
 from gestray.errors import UserError
 from gestray.motion.rotations import (
     axis_angle_to_matrix,
@@ -27,11 +26,10 @@ from gestray.motion.rotations import (
 )
 from gestray.store import Folder
 from gestray.tokenizers.config import PART_JOINTS, TokenizerConfig
-from gestray.training.checkpoint import MODEL
+from gestray.training.checkpoint import load_pretrained
 from gestray.training.distributed import gather
 
 NUM_JOINTS = 55
-CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -107,20 +105,10 @@ class MotionTokenizer(nn.Module):
             poses[:, :, list(PART_JOINTS[part])] = matrix_to_axis_angle(rotations)
         return poses.flatten(-2)
 
-    def save_config(self, folder: Folder) -> None:
-        folder.write_bytes(self.config.model_dump_json(indent=2).encode(), CONFIG)
-
     @classmethod
     def from_folder(cls, folder: Folder) -> MotionTokenizer:
         """Load a trained tokenizer, in evaluation mode on the CPU."""
-        import json
-
-        from safetensors.torch import load
-
-        values = json.loads(folder.read_bytes(CONFIG))
-        model = cls(make_config(TokenizerConfig, values, f"{folder.uri}/{CONFIG}"))
-        model.load_state_dict(load(folder.read_bytes(MODEL)))
-        return model.eval()
+        return load_pretrained(folder, cls, TokenizerConfig)
 
     def _check(self, poses: Tensor, whole_tokens: bool = True) -> None:
         if poses.ndim != 3 or poses.shape[-1] != NUM_JOINTS * 3:

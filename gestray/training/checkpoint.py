@@ -7,16 +7,23 @@ every step. Nor is the place in the data: it follows from the step.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import nn
 
+from gestray.config import Config, ConfigT, make_config
+from gestray.store import Folder
+
 MODEL = "model.safetensors"
+CONFIG = "config.json"
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def save_checkpoint(
@@ -49,6 +56,22 @@ def load_checkpoint(
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": restored, "param_groups": groups})
     return state["step"], state["log"]
+
+
+def save_config(config: Config, folder: Folder) -> None:
+    """Write a model's config beside its weights."""
+    folder.write_bytes(config.model_dump_json(indent=2).encode(), CONFIG)
+
+
+def load_pretrained(folder: Folder, build: Callable[[ConfigT], M], config_type: type[ConfigT]) -> M:
+    """The model that `config.json` and `model.safetensors` of a folder describe.
+
+    It is in evaluation mode on the CPU.
+    """
+    values = json.loads(folder.read_bytes(CONFIG))
+    model = build(make_config(config_type, values, f"{folder.uri}/{CONFIG}"))
+    model.load_state_dict(load(folder.read_bytes(MODEL)))
+    return model.eval()
 
 
 def save_model(file: Path, model: nn.Module) -> None:

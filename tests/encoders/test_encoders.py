@@ -14,7 +14,7 @@ from gestray.encoders.objectives import info_nce
 from gestray.encoders.task import EncoderTask, pad_poses
 from gestray.errors import UserError
 from gestray.store import Folder
-from gestray.training.checkpoint import MODEL, save_model
+from gestray.training.checkpoint import MODEL, save_config, save_model
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_anchor_heads_exist_only_where_anchors_supervise(encoder):
 def test_a_saved_encoder_is_the_same_encoder(encoder, tmp_path):
     folder = Folder(str(tmp_path))
     save_model(tmp_path / MODEL, encoder)
-    encoder.save_config(folder)
+    save_config(encoder.config, folder)
     loaded = DualEncoder.from_folder(folder)
     text = ["that is what I mean"]
     assert torch.equal(loaded.embed_text(text), encoder.embed_text(text))

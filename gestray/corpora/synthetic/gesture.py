@@ -32,6 +32,11 @@ PALM_NORMALS: dict[Palm, Vector] = {
 }
 """Direction the palm faces, in hand space."""
 
+# Elbows hang down and a little out; turning the palm up draws them in, for a forearm alone
+# does not turn so far.
+_POLE: Vector = (0.5, -0.8, -0.33)
+_PALM_UP_POLE: Vector = (-0.1, -1.0, -0.3)
+
 
 @dataclass(frozen=True)
 class HandStroke:
@@ -45,7 +50,7 @@ class HandStroke:
         travel: wrist displacement of one pass; of a circle its first diameter.
         path: kind of the path.
         bulge: sideways displacement at the middle of an arc; of a circle the second diameter.
-        pole: direction the elbow points to.
+        pole: direction the elbow points to, where it is not the one usual for the palm.
     """
 
     __pydantic_config__ = _STRICT
@@ -57,7 +62,12 @@ class HandStroke:
     travel: Vector = (0.0, 0.0, 0.0)
     path: Path = "straight"
     bulge: Vector = (0.0, 0.0, 0.0)
-    pole: Vector = (0.5, -0.8, -0.33)
+    pole: Vector | None = None
+
+    @property
+    def elbow(self) -> Vector:
+        """Direction the elbow points to, as nearly as shoulder and wrist allow."""
+        return self.pole or (_PALM_UP_POLE if self.palm == "up" else _POLE)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _THUMB_UP = ((-0.68, -0.42, 0.12), (-0.17, -0.29, -0.05), (-0.04, -0.07, -0.01))
 _THUMB_TO_INDEX = ((0.2, 0.23, 0.05), (0.09, 0.06, -0.07), (0.03, 0.02, -0.02))
 
 # Sideways angle at the knuckle when the hand is fully spread, degrees, towards the thumb.
-_SPREAD = {"index": 14.0, "middle": 2.0, "ring": -11.0, "pinky": -24.0}
+_SPREAD = {"index": 17.0, "middle": 3.0, "ring": -13.0, "pinky": -28.0}
 
 
 def _hand(

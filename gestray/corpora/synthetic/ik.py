@@ -36,7 +36,7 @@ MAX_ELBOW_FLEXION = np.deg2rad(145.0)
 MIN_ELBOW_FLEXION = np.deg2rad(4.0)
 MAX_FOREARM_TWIST = np.deg2rad(100.0)
 """The forearm turns by at most this out of the T-pose (palm down) either way, radians."""
-MAX_WRIST_BEND = np.deg2rad(65.0)
+MAX_WRIST_BEND = np.deg2rad(75.0)
 """The hand bends against the forearm by at most this in any direction, radians."""
 
 # In SMPL-X recordings pronation is shared between the rotations of elbow and wrist.

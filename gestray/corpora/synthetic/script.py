@@ -32,11 +32,11 @@ UTTERANCE_S = (1.9, 5.2)
 
 Kind = Literal["meaning", "gesture only", "words only", "beats", "idle"]
 KIND_SHARES: dict[Kind, float] = {
-    "meaning": 0.54,
+    "meaning": 0.51,
     "gesture only": 0.05,
     "words only": 0.03,
-    "beats": 0.24,
-    "idle": 0.14,
+    "beats": 0.26,
+    "idle": 0.15,
 }
 """How often an utterance has a semantic gesture under its keyword, one without a word for
 it, words of a meaning without a gesture, beats, or no gesture."""

@@ -8,6 +8,7 @@ run through, with a smooth start and end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,9 @@ _FLICK_S = (0.16, 0.24)
 _CIRCLE_RAMP = 0.15
 # Frames over which one hand shape of a sequence turns into the next.
 _SHAPE_CHANGE_FRAMES = 4
+
+# How much of a movement is done at each time: passes and returns, or rounds, after seconds (F,).
+Law = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -102,39 +106,34 @@ def make_gesture(
         flicks_s: for beats, the times of the lowest points, seconds.
     """
     variant = kind.variants[int(rng.integers(len(kind.variants)))]
-    tempo = speaker.tempo * rng.uniform(0.92, 1.1)
+    stroke, is_held = variant.stroke, variant.stroke.path == "static"
     first = round(start_s * FPS)
-    is_held = variant.stroke.path == "static"
     passes = int(rng.integers(variant.passes[0], variant.passes[1] + 1))
+    pass_s = variant.pass_s / (speaker.tempo * rng.uniform(0.92, 1.1))
+    hold_s = rng.uniform(*variant.hold_s)
     if flicks_s:
-        knots, passes = _flick_knots(np.array(flicks_s) - first / FPS), len(flicks_s)
+        passes, hold_s = len(flicks_s), 0.1
+        moving_s, law = _swings(_flick_knots(np.array(flicks_s) - first / FPS))
     elif is_held:
-        knots, passes = np.zeros(1), 0
+        passes, moving_s, law = 0, 0.0, np.zeros_like
+    elif stroke.path == "circle":
+        moving_s, law = _rounds(passes, pass_s)
     else:
-        knots = np.arange(2 * passes) * variant.pass_s / tempo
-    is_circle = variant.stroke.path == "circle"
-    moving_s = passes * variant.pass_s / tempo if is_circle else float(knots[-1])
-    hold_s = 0.1 if flicks_s else rng.uniform(*variant.hold_s)
+        moving_s, law = _swings(np.arange(2 * passes) * pass_s)
     frames = int(np.ceil(max(moving_s + hold_s, cover_s - first / FPS) * FPS)) + 1
     seconds = np.arange(frames) / FPS
 
-    if is_circle:
-        progress = passes * _run_through(seconds / moving_s)
-    elif is_held:
-        progress = np.zeros(frames)
-    else:
-        progress = _swing(seconds, knots)
+    progress = law(seconds)
     size = speaker.amplitude * rng.uniform(0.9, 1.1)
-    path = _hand_path(variant.stroke, progress, size, rng)
+    path = _hand_path(stroke, progress, size, rng)
     other = path
     if variant.hands == "both":
-        opposite = variant.relation == "alternating"
-        shifted = (progress + 0.5 if is_circle else 1 - progress) if opposite else progress
-        other = _hand_path(variant.stroke, shifted, size, rng)
-    is_right = rng.random() < speaker.right_handed
+        if variant.relation == "alternating":
+            progress = progress + 0.5 if stroke.path == "circle" else 1 - progress
+        other = _hand_path(stroke, progress, size, rng)
     hands = variant.hands
     if hands == "preferred":
-        hands = "right" if is_right else "left"
+        hands = "right" if rng.random() < speaker.right_handed else "left"
     return Gesture(
         kind=kind,
         variant=variant,
@@ -189,11 +188,20 @@ def _shape_sequence(stroke: HandStroke, progress: np.ndarray) -> np.ndarray:
     return library[number[near]].mean(axis=1)
 
 
-def _swing(seconds: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Passes and returns done at each time: k at knot k, minimum-jerk in between."""
-    leg = np.clip(np.searchsorted(knots, seconds, side="right") - 1, 0, len(knots) - 2)
-    share = (seconds - knots[leg]) / (knots[leg + 1] - knots[leg])
-    return leg + minimum_jerk(share)
+def _swings(knots: np.ndarray) -> tuple[float, Law]:
+    """Passes and returns: k are done at knot k (seconds), minimum-jerk in between."""
+
+    def law(seconds: np.ndarray) -> np.ndarray:
+        leg = np.clip(np.searchsorted(knots, seconds, side="right") - 1, 0, len(knots) - 2)
+        return leg + minimum_jerk((seconds - knots[leg]) / (knots[leg + 1] - knots[leg]))
+
+    return float(knots[-1]), law
+
+
+def _rounds(count: int, round_s: float) -> tuple[float, Law]:
+    """Rounds of a circle, run through without a stop."""
+    whole_s = count * round_s
+    return whole_s, lambda seconds: count * _run_through(seconds / whole_s)
 
 
 def _run_through(share: np.ndarray) -> np.ndarray:

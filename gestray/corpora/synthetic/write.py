@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gestray.corpora.folder import ABOUT_FILE
 from gestray.corpora.synthetic.gold import gold_form
 from gestray.corpora.synthetic.motion import TakeMotion, make_motion
 from gestray.corpora.synthetic.script import KIND_SHARES, Deck, Utterance, write_script
@@ -137,6 +138,8 @@ def write_corpus(
         share=KIND_SHARES["meaning"] + KIND_SHARES["gesture only"],
     )
     _write_text(out / "README.txt", readme)
+    about = {"synthetic": True, "takes": takes, "seed": seed, "seconds": seconds}
+    _write_text(out / ABOUT_FILE, json.dumps(about) + "\n")
     return summary
 
 

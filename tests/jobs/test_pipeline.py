@@ -1,0 +1,199 @@
+"""Pipelines: checked before they start, killed anywhere, and on real recordings."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gestray.artifacts import open_artifact
+from gestray.errors import UserError
+from gestray.store import Folder
+from jobs.pipeline import load_pipeline, shipped
+
+# Small enough to train in seconds; what is tested is the pipeline, not the models.
+SHORT = {"steps": 12, "batch_size": 16, "checkpoint_every": 4, "log_every": 1}
+STAGES = [
+    {"stage": "ingest.beat2", "name": "takes", "config": {"source": "$source"}},
+    {
+        "stage": "tokenizer.train",
+        "name": "tokenizer",
+        "inputs": {"takes": "takes"},
+        "config": {"loop": {**SHORT, "steps": 40}},
+    },
+    {
+        "stage": "tokenizer.encode",
+        "name": "primitives",
+        "inputs": {"takes": "takes", "tokenizer": "tokenizer"},
+    },
+    {
+        "stage": "anchors.verbalize",
+        "name": "forms",
+        "inputs": {"primitives": "primitives", "tokenizer": "tokenizer"},
+    },
+    {"stage": "anchors.ground", "name": "anchors", "inputs": {"forms": "forms"}},
+    {
+        "stage": "encoder.train",
+        "name": "sma",
+        "inputs": {"takes": "takes", "anchors": "anchors"},
+        "config": {"preset": "sma", "loop": SHORT},
+    },
+    {
+        "stage": "encoder.embed",
+        "name": "embeddings",
+        "inputs": {"takes": "takes", "encoder": "sma"},
+    },
+    {
+        "stage": "index.build",
+        "name": "gestures",
+        "inputs": {"embeddings": "embeddings", "anchors": "anchors"},
+    },
+    {"stage": "evaluate.retrieval", "name": "retrieval", "inputs": {"sma": "embeddings"}},
+]
+
+
+def test_every_shipped_pipeline_is_valid():
+    assert shipped() == ["beat2", "demo"]
+    for name in shipped():
+        pipeline = load_pipeline(name, ["store=/tmp/x", "sma.loop.steps=7"])
+        assert pipeline.store == "/tmp/x"
+        (sma,) = [stage for stage in pipeline.stages if stage.name == "sma"]
+        assert sma.config["loop"]["steps"] == 7
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["tokeniser.loop.steps=1"], "nothing is called so; known: store, source, .*tokenizer"),
+        (["sourc=x"], "known: store, source"),
+    ],
+)
+def test_overrides_of_nothing_are_refused(overrides, message):
+    with pytest.raises(UserError, match=message):
+        load_pipeline("beat2", overrides)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": {"takes": "tokens"}}, "'tokens' is no earlier stage; known: takes"),
+        ({"config": {"loop": {"stepz": 1}}}, "did you mean 'steps'"),
+        ({"config": {"source": "$where"}}, "no parameter 'where'; known: source"),
+        ({"stage": "tokenizer.trian"}, "unknown stage 'tokenizer.trian'"),
+        ({"name": "../up"}, "expected lower-case letters"),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(tmp_path, gestray, change, message):
+    stages = [STAGES[0], {**STAGES[1], **change}]
+    file = tmp_path / "p.yaml"
+    file.write_text(yaml.safe_dump({"params": {"source": "x"}, "stages": stages}))
+    outcome = gestray("run", file, f"store={tmp_path / 'store'}")
+    assert outcome.code == 1
+    assert message in outcome.err
+    assert not (tmp_path / "store").exists()
+
+
+def test_help_is_fast_and_shows_examples(gestray):
+    outcome = gestray("index", "search", "--help")
+    assert outcome.code == 0
+    assert 'gestray index search "I was so tired"' in outcome.out
+
+
+def kill_when(process, sign: str) -> str:
+    """SIGKILL the driver as soon as it has said `sign`; returns what it said."""
+    said = ""
+    for line in process.stderr:
+        said += line
+        if sign in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait(timeout=60)
+    assert sign in said, f"ended with {process.returncode} before {sign!r}:\n{said}"
+    assert process.returncode == -signal.SIGKILL
+    return said
+
+
+@pytest.mark.ray
+def test_a_killed_pipeline_goes_on_where_it_was(
+    synthetic_corpus, tmp_path, gestray, start, ray_cluster
+):
+    """SIGKILL in training, in a data stage and in grounding; then the command again."""
+    file = tmp_path / "p.yaml"
+    params = {"source": str(synthetic_corpus)}
+    file.write_text(yaml.safe_dump({"params": params, "stages": STAGES}))
+    store = tmp_path / "store"
+    command = ("run", file, f"store={store}", "--json")
+
+    kill_when(start(*command), "train tokenizer (2 workers): 20/40")
+    assert not list(store.glob("tokenizer/*/manifest.json"))
+    said = kill_when(start(*command), "anchors.verbalize")
+    assert "up to date" in said.split("tokenizer.train")[0]  # ingest did not run again
+    assert "train tokenizer (2 workers): 4/40" not in said  # training went on, not anew
+    said = kill_when(start(*command), "train encoder (2 workers): 6/12")
+    assert said.count("up to date") == 3
+
+    outcome = gestray(*command)
+    assert outcome.code == 0, outcome.err
+    report = outcome.json
+    assert [stage["up_to_date"] for stage in report["stages"]] == [True] * 5 + [False] * 4
+    assert all(
+        stage["rows_in"] == stage["rows_out"] + stage["rows_quarantined"]
+        for stage in report["stages"]
+    )
+    log = open_artifact(Folder(report["stages"][1]["artifact"])).folder.read_bytes("log.jsonl")
+    assert len(log.splitlines()) == 40
+    assert not list(store.glob("*/*/training"))
+    html = (Path(report["artifact"]) / "report.html").read_text()
+    assert "rules (" in html
+
+    started = time.monotonic()
+    again = gestray(*command).json
+    assert all(stage["up_to_date"] for stage in again["stages"])
+    assert time.monotonic() - started < 30
+
+    hits = gestray("index", "search", "I have no idea", "-k", 3, "--store", store, "--json").json
+    assert [hit["rank"] for hit in hits["hits"]] == [1, 2, 3]
+    assert hits["hits"][0]["score"] >= hits["hits"][1]["score"]
+
+
+@pytest.mark.ray
+@pytest.mark.s3
+@pytest.mark.vllm
+def test_a_real_recording_from_object_storage_to_search(
+    shared_dir, tmp_path, gestray, ray_cluster, smollm2
+):
+    """BEAT2 in S3, two workers, a real language model: ends with an index that answers."""
+    recordings = shared_dir / "data" / "beat2" / "beat_english_v2.0.0"
+    source = Folder(f"s3://gestray/{tmp_path.name}/beat_english_v2.0.0")
+    source.upload(recordings)
+    short = ("loop.steps=20", "loop.batch_size=16")
+    outcome = gestray(
+        "run", "beat2", f"source={source.uri}", f"store=s3://gestray/{tmp_path.name}/store",
+        "split=time:0.8", "grounder=vllm", f"vllm_model={smollm2}", "--json",
+        *(f"{stage}.{key}" for stage in ("tokenizer", "direct", "sma") for key in short),
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    stages = {
+        Path(stage["artifact"]).name.rsplit("-", 1)[0]: stage for stage in outcome.json["stages"]
+    }
+    assert stages["takes"]["metrics"]["without_motion"] == 1
+    assert stages["takes"]["metrics"]["absent"] == 116
+    assert "2_scott_0_2_2 has no motion" in outcome.err
+    counts = stages["anchors"]["metrics"]
+    phrases = stages["primitives"]["rows_out"]
+    assert counts["grounder"] == "vllm"
+    assert counts["grounded"] + counts["ungrounded"] + counts["failed"] == phrases > 0
+    assert stages["gestures"]["rows_out"] == phrases
+
+    found = gestray(
+        "index", "search", "I was so tired", "--json",
+        "--store", f"s3://gestray/{tmp_path.name}/store",
+    ).json  # fmt: skip
+    assert len(found["hits"]) == min(10, phrases)
+    for hit in found["hits"]:
+        assert hit["take_id"] == "2_scott_0_1_1"
+        assert 0 <= hit["start_s"] < hit["end_s"] <= 64.2
+        assert -1 <= hit["score"] <= 1
