@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,7 @@ def _method_result(
         },
         seeds=[encoder.manifest.config["loop"]["seed"] for encoder in encoders],
         recall_curve={direction: recall_curve(found) for direction, found in ranks.items()},
-        losses=_log(encoders[0]),
+        losses=_losses(encoders[0]),
     )
 
 
@@ -160,12 +161,13 @@ def _comparison(
     return Comparison(method, config.baseline, TEXT_TO_GESTURE, gain)
 
 
-def _log(trained: Artifact) -> list[dict[str, Any]]:
-    import json
-
+def _losses(trained: Artifact) -> list[dict[str, float]]:
+    """The log of a training without what is no loss."""
     from gestray.training.loop import LOG
 
-    return [json.loads(line) for line in trained.folder.read_bytes(LOG).splitlines()]
+    rows = [json.loads(line) for line in trained.folder.read_bytes(LOG).splitlines()]
+    others = ("grad_norm", "samples_per_s", "wait_share")
+    return [{name: row[name] for name in row if name not in others} for row in rows]
 
 
 def _gallery(
@@ -270,7 +272,7 @@ def _report(
         grounder=grounder,
         methods=methods,
         comparison=comparison,
-        tokenizer_losses=_log(tokenizer) if tokenizer else [],
+        tokenizer_losses=_losses(tokenizer) if tokenizer else [],
         codebook_use=codebook_use(primitives.manifest.metrics) if primitives else {},
         gallery=gallery,
         provenance=[(a.manifest.stage, a.uri, a.manifest.seconds) for a in lineage],
@@ -303,9 +305,6 @@ def _metrics(report: RetrievalReport, gallery_size: int) -> dict[str, Any]:
 
 def _result_json(report: RetrievalReport) -> str:
     """All figures of the report, without drawings."""
-    import json
-    from dataclasses import asdict
-
     plain = asdict(replace(report, gallery=()))
     return json.dumps(plain, indent=2, default=str)
 
@@ -323,8 +322,6 @@ RETRIEVAL = Stage(
 
 def methods_of(evaluation: Artifact) -> tuple[list[MethodResult], int, bool]:
     """An evaluation's methods, gallery size, and whether it is synthetic, for the table."""
-    import json
-
     result = json.loads(evaluation.folder.read_bytes(RESULT))
     methods = [MethodResult(**method) for method in result["methods"]]
     return methods, result["gallery_size"], result["synthetic"]

@@ -115,6 +115,6 @@ def preset(name: str, size: Literal["small", "paper"] = "small") -> EncoderTrain
         dim=128,
     )
     loop = LoopConfig(
-        steps=400, batch_size=64, learning_rate=1e-3, weight_decay=1e-2, warmup_steps=40
+        steps=200, batch_size=64, learning_rate=1e-3, weight_decay=1e-2, warmup_steps=20
     )
     return EncoderTraining(model=model, loop=loop)

@@ -1,7 +1,7 @@
 """The motion tokenizer: motion to discrete tokens and back, one stream a part.
 
-Convolutional encoder, residual vector quantization (Lee et al. 2022; MoMask,
-Guo et al. 2024), convolutional decoder. The quantizer is
+Patches of frames, convolutions over them, residual vector quantization (Lee et
+al. 2022; MoMask, Guo et al. 2024), and back. The quantizer is
 `vector-quantize-pytorch`'s; only its random draws are replaced, so that they
 are the same for any number of workers and after a resume.
 
@@ -27,7 +27,7 @@ from gestray.motion.rotations import (
 from gestray.store import Folder
 from gestray.tokenizers.config import PART_JOINTS, TokenizerConfig
 from gestray.training.checkpoint import load_pretrained
-from gestray.training.distributed import gather
+from gestray.training.distributed import from_rank_zero, gather
 
 NUM_JOINTS = 55
 
@@ -122,25 +122,29 @@ class MotionTokenizer(nn.Module):
 
 
 class _Stream(nn.Module):
-    """Encoder, quantizer and decoder of one part."""
+    """Encoder, quantizer and decoder of one part.
+
+    A token's frames are folded into one patch; the convolutions run at the rate
+    of the tokens. The encoder starts as the principal components of the first
+    global batch and the decoder as their inverse (residual blocks start at
+    zero), so training refines a good linear code instead of finding one.
+    """
 
     def __init__(self, part: str, config: TokenizerConfig) -> None:
         super().__init__()
         self.num_joints = len(PART_JOINTS[part])
-        channels, width = self.num_joints * 6, config.width
+        self.frames_per_token = config.frames_per_token
+        patch, width = self.num_joints * 6 * config.frames_per_token, config.width
         # 6D of the identity: the network sees and predicts deviations from rest.
         rest = matrix_to_sixd(torch.eye(3)).repeat(self.num_joints)
         self.rest: Tensor
         self.register_buffer("rest", rest, persistent=False)
+        self.started: Tensor
+        self.register_buffer("started", torch.tensor(False))
 
-        encoder: list[nn.Module] = [nn.Conv1d(channels, width, 3, padding=1), nn.SiLU()]
-        for _ in range(config.halvings):
-            encoder += [
-                nn.Conv1d(width, width, 4, stride=2, padding=1),
-                _Blocks(width, config.depth),
-            ]
-        self.encoder = nn.Sequential(*encoder, nn.Conv1d(width, config.code_dim, 3, padding=1))
-
+        self.from_patch = nn.Linear(patch, width)
+        self.encoder = _Blocks(width, config.depth)
+        self.to_code = nn.Linear(width, config.code_dim)
         self.quantizer = ResidualVQ(
             dim=config.code_dim,
             num_quantizers=config.quantizers,
@@ -156,20 +160,17 @@ class _Stream(nn.Module):
         for layer in self.quantizer.layers:
             layer._codebook.sample_fn = self._draws
             layer._codebook.replace_sample_fn = self._draws
-
-        decoder: list[nn.Module] = [nn.Conv1d(config.code_dim, width, 3, padding=1), nn.SiLU()]
-        for _ in range(config.halvings):
-            decoder += [
-                _Blocks(width, config.depth),
-                nn.Upsample(scale_factor=2, mode="nearest"),
-                nn.Conv1d(width, width, 3, padding=1),
-            ]
-        self.decoder = nn.Sequential(*decoder, nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
+        self.from_code = nn.Linear(config.code_dim, width)
+        self.decoder = _Blocks(width, config.depth)
+        self.to_patch = nn.Linear(width, patch)
 
     def forward(self, rotations: Tensor, seed: int | None) -> tuple[Tensor, Tensor, Tensor]:
         """Rotations (B, T, J, 3, 3) to 6D (B, T, J, 6), codes (B, K, Q), commitment."""
         sixd_BTC = matrix_to_sixd(rotations).flatten(-2) - self.rest
-        latent_BKD = self.encoder(sixd_BTC.transpose(1, 2)).transpose(1, 2)
+        patches_BKC = sixd_BTC.unflatten(1, (-1, self.frames_per_token)).flatten(-2)
+        if self.training and not self.started:
+            self._start(patches_BKC.flatten(0, 1))
+        latent_BKD = self.to_code(self.encoder(self.from_patch(patches_BKC)))
         self._draws.seed = seed or 0
         quantized_BKD, codes, losses = self.quantizer(
             latent_BKD, rand_quantize_dropout_fixed_seed=seed
@@ -181,12 +182,30 @@ class _Stream(nn.Module):
         return self._decode(self.quantizer.get_output_from_indices(codes))
 
     def _decode(self, quantized_BKD: Tensor) -> Tensor:
-        sixd_BTC = self.decoder(quantized_BKD.transpose(1, 2)).transpose(1, 2) + self.rest
-        return sixd_BTC.unflatten(-1, (self.num_joints, 6))
+        patches_BKC = self.to_patch(self.decoder(self.from_code(quantized_BKD)))
+        sixd_BTC = patches_BKC.unflatten(-1, (self.frames_per_token, -1)).flatten(1, 2)
+        return (sixd_BTC + self.rest).unflatten(-1, (self.num_joints, 6))
+
+    @torch.no_grad()
+    def _start(self, patches_NC: Tensor) -> None:
+        """Set the linear layers to the principal components of all ranks' patches."""
+        patches_NC = gather(patches_NC.contiguous())
+        mean_C = patches_NC.mean(0)
+        components_RC = torch.linalg.svd(patches_NC - mean_C, full_matrices=False).Vh
+        mean_C, components_RC = from_rank_zero(mean_C), from_rank_zero(components_RC)
+        rank = min(len(components_RC), self.from_patch.out_features)
+        self.from_patch.weight[:rank] = components_RC[:rank]
+        self.from_patch.bias.copy_(-self.from_patch.weight @ mean_C)
+        self.to_patch.weight[:, :rank] = components_RC[:rank].T
+        self.to_patch.bias.copy_(mean_C)
+        for layer in (self.to_code, self.from_code):
+            nn.init.eye_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.started.fill_(True)
 
 
 class _Blocks(nn.Sequential):
-    """Residual blocks of dilated convolutions, dilations 1, 3, 9, …"""
+    """Residual blocks of dilated convolutions over tokens (B, K, C), dilations 1, 3, 9, …"""
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__(*[_Block(width, 3**level) for level in range(depth)])
@@ -195,15 +214,14 @@ class _Blocks(nn.Sequential):
 class _Block(nn.Module):
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.SiLU(),
-            nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation),
-            nn.SiLU(),
-            nn.Conv1d(width, width, 1),
-        )
+        dilated = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        last = nn.Conv1d(width, width, 1)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        self.layers = nn.Sequential(nn.SiLU(), dilated, nn.SiLU(), last)
 
-    def forward(self, x_BCT: Tensor) -> Tensor:
-        return x_BCT + self.layers(x_BCT)
+    def forward(self, x_BKC: Tensor) -> Tensor:
+        return x_BKC + self.layers(x_BKC.transpose(1, 2)).transpose(1, 2)
 
 
 class _SeededDraws:

@@ -34,6 +34,14 @@ def gather(local: torch.Tensor) -> torch.Tensor:
     return local if world_size() == 1 else _GatherWithGrad.apply(local)
 
 
+def from_rank_zero(value: torch.Tensor) -> torch.Tensor:
+    """Rank 0's `value` on every rank."""
+    value = value.contiguous()
+    if world_size() > 1:
+        dist.broadcast(value, src=0)
+    return value
+
+
 def mean_over_ranks(values: dict[str, torch.Tensor]) -> dict[str, float]:
     """Average scalars over the ranks, in one message."""
     stacked = torch.stack([value.detach().float() for value in values.values()])

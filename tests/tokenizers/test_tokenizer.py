@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gestray.errors import UserError
+from gestray.motion.rotations import axis_angle_to_matrix, geodesic_distance, matrix_to_sixd
 from gestray.motion.skeleton import FACE
 from gestray.store import Folder
 from gestray.tokenizers.config import preset
@@ -44,8 +45,6 @@ def test_motion_of_any_length_has_a_token_every_four_frames(trained, frames):
 
 
 def test_decoding_codes_gives_what_the_forward_pass_rebuilds(trained):
-    from gestray.motion.rotations import axis_angle_to_matrix, geodesic_distance
-
     poses = torch.randn(2, 32, 165) * 0.3
     with torch.no_grad():
         whole = trained(poses)
@@ -79,6 +78,27 @@ def test_training_draws_the_same_levels_and_codes_for_the_same_seed():
     assert torch.equal(first.rotations, second.rotations)
 
 
+def test_the_start_is_the_principal_components_of_the_first_batch():
+    """With as many dimensions as the motion has, reconstruction is exact before any step."""
+    poses = torch.zeros(4, 32, 165)
+    ways = torch.randn(3, 165) * 0.1  # three ways to move: small angles are linear in 6D
+    ways[:, 66:75] = 0  # the face is no part
+    amounts = torch.randn(4, 8, 3).repeat_interleave(4, dim=1) * 0.1
+    poses += amounts @ ways
+    model = small().train()
+    model(poses, seed=0)
+    stream = model.streams["body"]
+    assert bool(stream.started)
+    with torch.no_grad():
+        rotations = axis_angle_to_matrix(poses.unflatten(-1, (55, 3)))[:, :, :22]
+        sixd = matrix_to_sixd(rotations).flatten(-2) - stream.rest
+        latent = stream.to_code(
+            stream.encoder(stream.from_patch(sixd.unflatten(1, (-1, 4)).flatten(-2)))
+        )
+        rebuilt = stream._decode(latent).flatten(-2) - stream.rest
+    assert (rebuilt - sixd).abs().max() < 0.02 * sixd.abs().max()
+
+
 def test_dead_codes_move_to_where_the_data_are():
     varied, constant = torch.randn(8, 64, 165) * 0.3, torch.zeros(8, 64, 165)
     farthest = {}
@@ -89,7 +109,8 @@ def test_dead_codes_move_to_where_the_data_are():
             model(constant, seed=step)
         stream = model.streams["body"]
         with torch.no_grad():
-            vectors = stream.encoder(torch.zeros(1, 22 * 6, 64))[0].T
+            patches = torch.zeros(1, 16, 4 * 22 * 6)
+            vectors = stream.to_code(stream.encoder(stream.from_patch(patches)))[0]
         codes = stream.quantizer.layers[0]._codebook.embed[0]
         farthest[dead_below] = torch.cdist(codes, vectors).min(dim=1).values.max()
     assert farthest[1.0] < 0.1 * farthest[0.0]
