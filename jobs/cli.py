@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from gestray.artifacts import StageReport
 from gestray.config import parse_overrides, with_overrides
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
-from jobs.display import metrics_table, progress, remarks, results
+from jobs.display import metrics_table, progress, remarks, results, stdout_for_results
 
 app = typer.Typer(
     name="gestray",
@@ -65,7 +66,7 @@ Size = Annotated[str, typer.Option(help="small (a laptop) or paper (GPUs).")]
 
 
 def _print_json(values: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(values) + "\n")
+    results.file.write(json.dumps(values) + "\n")
 
 
 def _finish(report: StageReport, as_json: bool) -> None:
@@ -325,10 +326,12 @@ def index_search(
 ) -> None:
     """Rank recorded phrases by how well their gesture says TEXT.
 
-    Example: `gestray index search "I was so tired" -k 5`.
+    Example: `gestray index search "I was so tired" -k 5`. With --json each hit also says what
+    its gesture looks like.
     """
     from dataclasses import asdict
 
+    from rich.markup import escape
     from rich.table import Table
 
     from gestray.artifacts import newest, open_artifact
@@ -345,15 +348,15 @@ def index_search(
     if as_json:
         _print_json({"index": found.uri, "query": text, "hits": [asdict(hit) for hit in hits]})
         return
-    table = Table(title=f"gestures for “{text}”", title_justify="left", box=None, pad_edge=False)
-    for column in ("", "score", "take", "span", "words", "gesture"):
+    table = Table(
+        title=escape(f"gestures for “{text}”"), title_justify="left", box=None, pad_edge=False
+    )
+    for column in ("", "score", "take", "span", "words", "intent"):
         table.add_column(column, justify="right" if column in ("", "score", "span") else "left")
     for hit in hits:
         span = f"{hit.start_s:.2f}–{hit.end_s:.2f} s"
-        gesture = " ".join(
-            part for part in (f"[{hit.intent}]" if hit.intent else "", hit.form_text or "") if part
-        )
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", hit.take_id, span, hit.text, gesture)
+        row = (str(hit.rank), f"{hit.score:.3f}", hit.take_id, span, hit.text, hit.intent or "")
+        table.add_row(*map(escape, row))
     results.print(table)
 
 
@@ -397,8 +400,11 @@ def version() -> None:
 
 def main() -> None:
     """Entry point: errors of the user are one message, without a traceback."""
+    # Help is typer's to print, and goes where it prints it.
+    asks_help = len(sys.argv) < 2 or "--help" in sys.argv
     try:
-        app()
+        with nullcontext() if asks_help else stdout_for_results():
+            app()
     except UserError as error:
         remarks.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(1)

@@ -17,6 +17,8 @@ OBJECT_STORE_BYTES = 1_500_000_000
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray warns of every worker beyond a few per core, which is what `LOGICAL_CPUS` means.
+    "RAY_worker_maximum_startup_concurrency": "4",
     # A tokenizer's thread pool does not survive the fork of a worker.
     "TOKENIZERS_PARALLELISM": "false",
 }

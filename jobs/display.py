@@ -6,6 +6,8 @@ table for people or, with `--json`, one object for machines.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -25,6 +27,28 @@ from rich.table import Table
 
 remarks = Console(stderr=True, highlight=False)
 results = Console(highlight=False)
+
+
+@contextmanager
+def stdout_for_results() -> Iterator[None]:
+    """Keep standard output for `results`: what libraries print there goes to standard error.
+
+    At the level of file descriptors, because some of them print from C++.
+    """
+    sys.stdout.flush()
+    original = os.dup(1)
+    os.dup2(2, 1)
+    python_stdout, sys.stdout = sys.stdout, sys.stderr
+    with os.fdopen(os.dup(original), "w") as stream:
+        results.file = stream
+        try:
+            yield
+        finally:
+            stream.flush()
+            sys.stdout = python_stdout
+            os.dup2(original, 1)
+            os.close(original)
+            results.file = sys.stdout
 
 
 class Tracker(Protocol):
