@@ -46,7 +46,7 @@ def map_rows(
 
     blocks = max(1, len(rows) // batch_size)
     dataset = ray.data.from_arrow(rows).repartition(blocks)
-    yield from _run(dataset, worker, setup, actors, batch_size)
+    yield from _run(dataset, worker, setup, min(actors, blocks), batch_size)
 
 
 def map_takes(
@@ -58,12 +58,10 @@ def map_takes(
     """
     import ray.data
 
-    dataset = ray.data.from_items(
-        [{"ref": ref} for ref in catalog], override_num_blocks=len(catalog)
-    )
-    yield from _run(
-        dataset, _TakeReader, {"takes": takes, "worker": worker, "setup": setup}, actors, 1
-    )
+    items = [{"ref": ref} for ref in catalog]
+    dataset = ray.data.from_items(items, override_num_blocks=len(items))
+    reader = {"takes": takes, "worker": worker, "setup": setup}
+    yield from _run(dataset, _TakeReader, reader, min(actors, len(items)), batch_size=1)
 
 
 class _TakeReader:

@@ -137,6 +137,6 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             pytest.fail(f"SeaweedFS did not start; see {folder / 'log'}")
         yield environment
     finally:
-        server.terminate()
+        server.kill()  # it would take half a minute to say goodbye
         server.wait(timeout=30)
         log.close()

@@ -4,7 +4,8 @@ SMPL-X is the user's to obtain (https://smpl-x.is.tue.mpg.de), and its licence i
 the user's to hold; gestray ships nothing of it. The model is a file of arrays and
 its equations are published (Loper et al. 2015, "SMPL"; Pavlakos et al. 2019,
 "SMPL-X"), so both are computed here, without the PyPI package `smplx`: that one is
-under a non-commercial licence and unpickles what it reads.
+under a non-commercial licence and unpickles what it reads. The extra `smplx`
+installs it for those who hold the licence; a test then compares the two.
 """
 
 from __future__ import annotations
@@ -108,6 +109,9 @@ class SmplxModel:
         self, poses: Tensor, trans: Tensor, betas: Tensor, expressions: Tensor | None = None
     ) -> Tensor:
         """The surface (T, V, 3) in metres by linear blend skinning (Loper et al. 2015, eq. 2-9).
+
+        Joints follow the shape alone, as published; the package `smplx` lets
+        expressions move them too, a little.
 
         Args:
             poses: axis-angle in radians (T, 165), the hands' too (no PCA, no mean hand added).
