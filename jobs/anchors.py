@@ -15,7 +15,6 @@ from gestray.config import Config
 from gestray.form import PhysicalForm
 from gestray.store import Folder
 from jobs.cluster import connect
-from jobs.display import progress
 from jobs.rows import map_rows, read_rows, write_rows
 from jobs.tokenizer import CODES
 from jobs.vllm_grounding import VllmConfig
@@ -71,18 +70,12 @@ def _verbalize(run: StageRun[VerbalizeConfig]) -> StageResult:
     setup = {"tokenizer": run.inputs["tokenizer"].folder}
     handedness: Counter[str] = Counter()
 
-    with progress("verbalize", len(rows)) as track:
+    def see(table: pa.Table) -> None:
+        forms = map(PhysicalForm.model_validate_json, table["form"].to_pylist())
+        handedness.update(form.handedness for form in forms)
 
-        def counted() -> Iterator[pa.Table]:
-            done = 0
-            for table in map_rows(rows, Verbalizer, setup, run.config.actors):
-                for form in table["form"].to_pylist():
-                    handedness[PhysicalForm.model_validate_json(form).handedness] += 1
-                done += len(table)
-                track(done)
-                yield table
-
-        written = write_rows(run.folder, counted(), FORMS_SCHEMA)
+    described = map_rows(rows, Verbalizer, setup, run.config.actors)
+    written = write_rows(run.folder, described, FORMS_SCHEMA, "verbalize", len(rows), see)
     metrics = {f"handedness.{name}": count for name, count in sorted(handedness.items())}
     return StageResult(len(rows), written, 0, metrics)
 
@@ -140,17 +133,13 @@ def _ground(run: StageRun[GroundConfig]) -> StageResult:
     rows = read_rows(run.inputs["forms"].folder)
     connect()
     statuses: Counter[str] = Counter()
-    with progress(f"ground ({run.config.grounder})", len(rows)) as track:
 
-        def counted() -> Iterator[pa.Table]:
-            done = 0
-            for table in _anchors(rows, run.config):
-                statuses.update(table["status"].to_pylist())
-                done += len(table)
-                track(done)
-                yield table
+    def see(table: pa.Table) -> None:
+        statuses.update(table["status"].to_pylist())
 
-        written = write_rows(run.folder, counted(), anchor_schema())
+    what = f"ground ({run.config.grounder})"
+    anchors = _anchors(rows, run.config)
+    written = write_rows(run.folder, anchors, anchor_schema(), what, len(rows), see)
     metrics: dict[str, Any] = {"grounder": run.config.grounder}
     if run.config.grounder == "vllm":
         metrics["model"] = run.config.vllm.model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pyarrow as pa
 from pydantic import Field
@@ -15,7 +15,7 @@ from gestray.store import Folder
 from gestray.views.catalog import TakeRef, read_catalog
 from gestray.views.phrases import PhraseConfig, Phrases, phrases_of
 from jobs.cluster import connect
-from jobs.display import progress, remarks
+from jobs.display import remarks
 from jobs.rows import map_takes, read_rows, write_rows
 from jobs.training import last_losses, train_with_progress
 
@@ -160,17 +160,10 @@ def _embed(run: StageRun[EmbedConfig]) -> StageResult:
         "phrases": training.phrases,
         "batch_size": run.config.batch_size,
     }
-    with progress(f"embed phrases ({encoder.manifest.name})", expected) as track:
-        done = 0
-
-        def counted() -> Any:
-            nonlocal done
-            for table in map_takes(takes.folder, catalog, PhraseEmbedder, setup, run.config.actors):
-                done += len(table)
-                track(done)
-                yield table
-
-        rows = write_rows(run.folder, counted(), embeddings_schema(training.model.dim))
+    embedded = map_takes(takes.folder, catalog, PhraseEmbedder, setup, run.config.actors)
+    schema = embeddings_schema(training.model.dim)
+    what = f"embed phrases ({encoder.manifest.name})"
+    rows = write_rows(run.folder, embedded, schema, what, expected)
     return StageResult(expected, rows, 0, {"phrases": rows})
 
 

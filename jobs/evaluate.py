@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from pydantic import Field
 
 from gestray.artifacts import Artifact, Stage, StageResult, StageRun, provenance

@@ -7,7 +7,7 @@ with a progress bar that means rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -15,21 +15,45 @@ import pyarrow.parquet as pq
 
 from gestray.store import Folder
 from gestray.views.catalog import TakeRef, read_columns
+from jobs.display import progress
 
 ROWS = "rows.parquet"
 _ROW_GROUP = 4096
 
 
-def write_rows(folder: Folder, tables: Iterable[pa.Table], schema: pa.Schema) -> int:
-    """Write tables to the artifact's row file; returns the number of rows."""
+def write_rows(
+    folder: Folder,
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    what: str,
+    expected: int,
+    see: Callable[[pa.Table], None] | None = None,
+) -> int:
+    """Write tables to the artifact's row file as they arrive, under a progress bar.
+
+    Args:
+        folder: the artifact's.
+        tables: rows, in any number of pieces.
+        schema: of the file; other columns are left out.
+        what: the bar's description.
+        expected: number of rows to come.
+        see: shown every piece, for figures over the rows.
+
+    Returns:
+        The number of rows written.
+    """
     count = 0
     with (
+        progress(what, expected) as track,
         folder.open_output(ROWS) as stream,
         pq.ParquetWriter(stream, schema, compression="zstd") as writer,
     ):
         for table in tables:
             writer.write_table(table.select(schema.names).cast(schema), row_group_size=_ROW_GROUP)
+            if see is not None:
+                see(table)
             count += len(table)
+            track(count)
     return count
 
 

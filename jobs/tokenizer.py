@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from pydantic import Field
 
 from gestray.artifacts import Stage, StageResult, StageRun
@@ -16,8 +17,7 @@ from gestray.tokenizers.config import TokenizerTraining
 from gestray.views.catalog import TakeRef, read_catalog
 from gestray.views.phrases import PhraseConfig, Phrases, phrases_of
 from jobs.cluster import connect
-from jobs.display import progress
-from jobs.rows import map_takes, write_rows
+from jobs.rows import map_takes, read_rows, write_rows
 from jobs.training import last_losses, train_with_progress
 
 
@@ -67,11 +67,16 @@ _PHRASE_FIELDS = [
     ("end_s", pa.float64()),
     ("text", pa.string()),
     ("num_frames", pa.int32()),
+    ("wrist_mm", pa.float32()),
+    ("finger_mm", pa.float32()),
 ]
 
 
 def primitives_schema(parts: tuple[str, ...]) -> pa.Schema:
-    """Rows of a `primitives` artifact; codes are lists (tokens) of lists (levels)."""
+    """Rows of a `primitives` artifact; codes are lists (tokens) of lists (levels).
+
+    `wrist_mm` and `finger_mm` are `gesture_errors` of the motion the codes stand for.
+    """
     codes = pa.list_(pa.list_(pa.int16()))
     return pa.schema(_PHRASE_FIELDS + [(CODES + part, codes) for part in parts])
 
@@ -91,15 +96,26 @@ class PhraseEncoder:
     def __call__(self, ref: TakeRef, take: pa.Table) -> pa.Table:
         import torch
 
+        from gestray.metrics.reconstruction import gesture_errors
+
         count = self.view.count(ref)
         if not count:
             return self.schema.empty_table()
         rows = self.view.cut(ref, take, range(count))
-        motions = [np.frombuffer(m, np.float32).reshape(-1, 165) for m in rows["poses"].to_pylist()]
-        encoded = [self.model.encode(torch.from_numpy(m.copy())[None]) for m in motions]
-        rows = rows.append_column(
-            "num_frames", pa.array([len(motion) for motion in motions], pa.int32())
-        )
+        buffers = rows["poses"].to_pylist()
+        motions = [
+            torch.from_numpy(np.frombuffer(buffer, np.float32).reshape(-1, 165).copy())
+            for buffer in buffers
+        ]
+        encoded = [self.model.encode(motion[None]) for motion in motions]
+        errors = [
+            gesture_errors(motion, self.model.decode(codes)[0, : len(motion)])
+            for motion, codes in zip(motions, encoded, strict=True)
+        ]
+        lengths = [len(motion) for motion in motions]
+        rows = rows.append_column("num_frames", pa.array(lengths, pa.int32()))
+        for name in ("wrist_mm", "finger_mm"):
+            rows = rows.append_column(name, pa.array([error[name] for error in errors]))
         for part in self.model.config.parts:
             codes = [codes[part][0].tolist() for codes in encoded]
             column = pa.array(codes, self.schema.field(CODES + part).type)
@@ -115,20 +131,22 @@ def _encode(run: StageRun[EncodeConfig]) -> StageResult:
     connect()
     use = _CodebookUse(training.model.codebook_size, training.model.quantizers)
     setup = {"tokenizer": tokenizer.folder, "phrases": run.config.phrases}
+    encoded = map_takes(takes.folder, catalog, PhraseEncoder, setup, run.config.actors)
+    schema = primitives_schema(training.model.parts)
+    rows = write_rows(run.folder, encoded, schema, "encode phrases", expected, use.add)
+    metrics = {"phrases": rows, **_test_errors(run.folder), **use.metrics()}
+    return StageResult(expected, rows, 0, metrics)
 
-    with progress("encode phrases", expected) as track:
-        done = 0
 
-        def counted() -> Any:
-            nonlocal done
-            for table in map_takes(takes.folder, catalog, PhraseEncoder, setup, run.config.actors):
-                use.add(table)
-                done += len(table)
-                track(done)
-                yield table
-
-        rows = write_rows(run.folder, counted(), primitives_schema(training.model.parts))
-    return StageResult(expected, rows, 0, {"phrases": rows, **use.metrics()})
+def _test_errors(primitives: Folder) -> dict[str, float]:
+    """Mean reconstruction errors of the test phrases, if there are any."""
+    rows = read_rows(primitives, ["split", "wrist_mm", "finger_mm"])
+    test = rows.filter(pa.compute.equal(rows["split"], "test"))
+    if not len(test):
+        return {}
+    return {
+        f"test.{name}": pa.compute.mean(test[name]).as_py() for name in ("wrist_mm", "finger_mm")
+    }
 
 
 class _CodebookUse:
