@@ -51,8 +51,8 @@ class LossWeights(Config):
     Args:
         rotation: mean geodesic distance of joint rotations, radians.
         position: mean distance of joint positions through forward kinematics, metres.
-        velocity, acceleration: mean absolute error of the first and second
-            differences of joint positions, metres a frame (and a frame squared).
+        velocity, acceleration: mean distance of their first and second
+            differences, metres a frame (and a frame squared).
         commitment: of encoder outputs to their codes.
     """
 

@@ -45,15 +45,23 @@ class TokenizerTask:
         got_BTJ3 = forward_kinematics(rebuilt.rotations)[0][:, :, joints]
         difference = got_BTJ3 - goal_BTJ3
         velocity = difference.diff(dim=1)
+        angle = geodesic_distance(rebuilt.rotations[:, :, joints], target[:, :, joints])
         parts = {
-            "rotation": geodesic_distance(
-                rebuilt.rotations[:, :, joints], target[:, :, joints]
-            ).mean(),
-            "position": torch.linalg.vector_norm(difference + 1e-8, dim=-1).mean(),
-            "velocity": velocity.abs().mean(),
-            "acceleration": velocity.diff(dim=1).abs().mean(),
+            "rotation": _charbonnier(angle[..., None], 1e-2),
+            "position": _charbonnier(difference, 1e-3),
+            "velocity": _charbonnier(velocity, 1e-4),
+            "acceleration": _charbonnier(velocity.diff(dim=1), 1e-4),
             "commitment": rebuilt.commitment,
         }
         total = sum((getattr(weights, name) * value for name, value in parts.items()), start=0.0)
         assert isinstance(total, Tensor)
         return total, parts
+
+
+def _charbonnier(error: Tensor, softness: float) -> Tensor:
+    """Mean length of vectors (..., C), quadratic below `softness` (Charbonnier et al. 1994).
+
+    A plain length pulls just as hard on an error of rounding size: joints that
+    hold still would steer training by noise, differently on every worker count.
+    """
+    return ((error.square().sum(-1) + softness**2).sqrt() - softness).mean()

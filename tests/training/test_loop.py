@@ -15,7 +15,7 @@ from gestray.store import Folder
 from gestray.tokenizers.config import preset as tokenizer_preset
 from gestray.tokenizers.task import TokenizerTask
 from gestray.training.checkpoint import load_checkpoint, save_checkpoint
-from gestray.training.loop import ComputeConfig, train_alone, train_on_ray
+from gestray.training.loop import ComputeConfig, stream_for, train_alone, train_on_ray
 
 
 @dataclass
@@ -68,13 +68,24 @@ def with_anchors(task: EncoderTask, takes) -> EncoderTask:
     return EncoderTask(task.config, anchors)
 
 
-def test_training_lowers_the_loss(takes):
-    task, config = tokenizer_task(30)
-    seen = Recorder()
-    train_alone(task, config, takes, seen)
-    assert [row["step"] for row in seen.log] == list(range(1, 31))
-    assert seen.log[-1]["loss"] < 0.7 * seen.log[0]["loss"]
-    assert seen.steps == [30]
+@pytest.mark.parametrize("kind", ["tokenizer", "encoder"])
+def test_training_lowers_the_loss_on_unseen_batches(takes, kind):
+    losses = {}
+    for steps in (1, 80):
+        task, config = tokenizer_task(steps) if kind == "tokenizer" else encoder_task(steps)
+        if kind == "encoder":
+            task = with_anchors(task, takes)
+        seen = Recorder()
+        model = train_alone(task, config, takes, seen).eval()
+        assert [row["step"] for row in seen.log] == list(range(1, steps + 1))
+        assert seen.steps == [steps]
+        # Batches of another order of samples than the one trained on.
+        stream = stream_for(task, config.model_copy(update={"seed": 99}), takes)
+        with torch.no_grad():
+            batches = map(task.collate, stream.local_batches(range(8), 0, 4))
+            losses[steps] = sum(task.loss(model, batch, 0)[0].item() for batch in batches)
+    # The tokenizer starts from principal components and k-means: it has less to gain.
+    assert losses[80] < {"tokenizer": 0.9, "encoder": 0.7}[kind] * losses[1]
 
 
 @pytest.mark.parametrize("kind", ["tokenizer", "encoder"])
@@ -136,7 +147,7 @@ def test_one_and_two_workers_agree(takes, tmp_path, ray_cluster, kind):
         losses[workers] = torch.tensor([row["loss"] for row in log], dtype=torch.float64)
         assert target.exists("model.safetensors")
     torch.testing.assert_close(losses[2], losses[1], rtol=1e-4, atol=0)
-    assert losses[1][-1] < losses[1][0]
+    assert losses[1].unique().numel() == 20
 
 
 @pytest.mark.ray
