@@ -36,10 +36,11 @@ class IngestConfig(Config):
         split: empty for the corpus's own, or ``time:0.8``.
         shard_mb: about how much recording goes into one shard.
         seed: of the order takes are stored in.
-        strict: fail if any take is quarantined.
+        strict: fail if any take is quarantined. Part of the identity: what was
+            ingested without it does not count as up to date with it.
     """
 
-    EXECUTION: ClassVar[frozenset[str]] = frozenset({"source", "strict"})
+    EXECUTION: ClassVar[frozenset[str]] = frozenset({"source"})
 
     source: str | None = None
     split: str | None = None
@@ -73,7 +74,6 @@ def _run(run: StageRun[IngestConfig]) -> StageResult:
     if source is None:
         raise UserError("ingest: no source given; expected a folder in BEAT2's layout")
     split = parse_split(config.split)
-    about = json.loads(open_corpus(source).read(ABOUT_FILE, 1 << 20) or "{}")
     listing = list_takes(source)
     plans = _plan_shards(config, source, split, listing.take_ids, listing.splits, run.folder)
     records: list[dict[str, Any]] = [
@@ -118,7 +118,7 @@ def _run(run: StageRun[IngestConfig]) -> StageResult:
     frames = sum(item["num_frames"] or 0 for item in stored)
     metrics = {
         "takes": len(stored),
-        "synthetic": bool(about.get("synthetic", False)),
+        "synthetic": _says_synthetic(source),
         "absent": len(listing.absent),
         "without_motion": len(without_motion),
         "without_words": sum(not item["words"] for item in stored),
@@ -128,6 +128,16 @@ def _run(run: StageRun[IngestConfig]) -> StageResult:
         "shards": len([path for path in run.folder.list(SHARDS)]),
     }
     return StageResult(rows_in, len(stored), len(records), metrics)
+
+
+def _says_synthetic(source: str) -> bool:
+    """Whether the corpus declares itself invented (see `ABOUT_FILE`)."""
+    text = open_corpus(source).read(ABOUT_FILE, 1 << 20)
+    try:
+        about = json.loads(text or "{}")
+    except ValueError as error:
+        raise UserError(f"{source}/{ABOUT_FILE}: not JSON ({error}); mend or remove it") from None
+    return isinstance(about, dict) and bool(about.get("synthetic", False))
 
 
 def _plan_shards(

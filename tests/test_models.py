@@ -85,7 +85,7 @@ def test_an_absent_package_names_what_to_install(monkeypatch):
 
 
 def test_minilm_encodes_offline(monkeypatch):
-    torch = pytest.importorskip("torch")
+    import torch
     from transformers import AutoModel, AutoTokenizer
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -117,7 +117,7 @@ def test_minilm_is_copied_where_asked(tmp_path):
 
 @pytest.mark.slow
 def test_smollm2_is_fetched_converted_and_speaks(own_models_dir):
-    torch = pytest.importorskip("torch")
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = models.get_model("smollm2-135m")

@@ -58,6 +58,7 @@ def test_damaged_takes_are_quarantined_with_file_and_field(damaged, tmp_path, ge
     assert (report["rows_in"], report["rows_out"], report["rows_quarantined"]) == (12, 7, 5)
     assert report["metrics"]["absent"] == 2
     assert report["metrics"]["without_motion"] == 1
+    assert report["metrics"]["synthetic"]
     assert not mark.exists()
     folder = Folder(report["artifact"])
     records = [json.loads(line) for line in folder.read_bytes("quarantine.jsonl").splitlines()]
@@ -76,13 +77,15 @@ def test_damaged_takes_are_quarantined_with_file_and_field(damaged, tmp_path, ge
     assert stored[ids[6]]["semantics"] is None
 
 
-def test_strict_fails_and_leaves_no_artifact(damaged, tmp_path, gestray, ray_cluster):
+def test_strict_fails_and_makes_no_artifact(damaged, tmp_path, gestray, ray_cluster):
+    """Also where the same corpus was ingested without it."""
     root, ids, _ = damaged
+    assert gestray("ingest", "beat2", root, "--out", tmp_path / "store").code == 0
     outcome = gestray("ingest", "beat2", root, "--out", tmp_path / "store", "--strict")
     assert outcome.code == 1
     assert "--strict: 5 of 12 takes are damaged" in outcome.err
     assert ids[0] in outcome.err
-    assert not list((tmp_path / "store").glob("takes/*/manifest.json"))
+    assert len(list((tmp_path / "store").glob("takes/*/manifest.json"))) == 1
 
 
 def test_ingest_again_does_nothing_until_a_file_changes(

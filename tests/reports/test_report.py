@@ -234,7 +234,8 @@ def test_strip_does_not_depend_on_where_the_speaker_stands_and_faces() -> None:
 
 
 def test_strip_of_a_real_recording_stays_small(shared_dir: Path) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     from gestray.motion.kinematics import joint_positions
 
     (file, *_) = sorted((shared_dir / "data" / "beat2").rglob("*.npz"))
