@@ -18,7 +18,7 @@ from typing import Any, Generic
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import gestray
-from gestray.config import Config, ConfigT, digest
+from gestray.config import ConfigT, digest
 from gestray.errors import UserError
 from gestray.store import Folder
 
@@ -250,7 +250,7 @@ def run_stage(
         name=name,
         identity=identity,
         created=datetime.now(UTC).isoformat(),
-        config=_full(config),
+        config=config.model_dump(mode="json"),
         inputs={role: artifact.ref for role, artifact in inputs.items()},
         rows_in=result.rows_in,
         rows_out=result.rows_out,
@@ -260,10 +260,6 @@ def run_stage(
     )
     folder.write_bytes(manifest.model_dump_json(indent=2).encode(), MANIFEST)
     return StageReport(Artifact(folder, manifest), up_to_date=False, seconds=seconds)
-
-
-def _full(config: Config) -> dict[str, Any]:
-    return config.model_dump(mode="json")
 
 
 def provenance(artifact: Artifact) -> list[Artifact]:

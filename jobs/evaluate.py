@@ -16,10 +16,10 @@ from gestray.artifacts import Artifact, Stage, StageResult, StageRun, provenance
 from gestray.config import Config
 from gestray.errors import UserError
 from gestray.metrics.retrieval import (
-    GESTURE_TO_TEXT,
+    DIRECTIONS,
     TEXT_TO_GESTURE,
     paired_bootstrap,
-    ranks_from_embeddings,
+    ranks_both_ways,
     recall_curve,
     summary,
     summary_intervals,
@@ -48,7 +48,7 @@ class RetrievalConfig(Config):
 
     Args:
         split: whose phrases are queries and gallery.
-        baseline: method the others are compared with, where it is among them.
+        baseline: method the last one named is compared with, where it is among them.
         title: of the report.
         resamples: of the bootstrap.
         gallery_queries: example queries drawn in the report.
@@ -118,13 +118,15 @@ def _test_rows(runs: Mapping[str, list[Artifact]], split: str) -> dict[str, list
 
 def _ranks(tables: Sequence[pa.Table]) -> dict[str, np.ndarray]:
     """Ranks (S, Q) in both directions; phrases with the same words are all correct."""
-    found: dict[str, list[np.ndarray]] = {TEXT_TO_GESTURE: [], GESTURE_TO_TEXT: []}
-    for rows in tables:
-        labels = text_labels(rows["text"].to_pylist())
-        text, motion = matrix(rows, "text_embedding"), matrix(rows, "motion_embedding")
-        found[TEXT_TO_GESTURE].append(ranks_from_embeddings(text, motion, labels, labels))
-        found[GESTURE_TO_TEXT].append(ranks_from_embeddings(motion, text, labels, labels))
-    return {direction: np.stack(ranks) for direction, ranks in found.items()}
+    runs = [
+        ranks_both_ways(
+            matrix(rows, "text_embedding"),
+            matrix(rows, "motion_embedding"),
+            text_labels(rows["text"].to_pylist()),
+        )
+        for rows in tables
+    ]
+    return {direction: np.stack([ranks[direction] for ranks in runs]) for direction in DIRECTIONS}
 
 
 def _method_result(
@@ -153,7 +155,7 @@ def _comparison(
     others = [method for method in ranks if method != config.baseline]
     if config.baseline not in ranks or not others:
         return None
-    method = "sma" if "sma" in others else others[-1]
+    method = others[-1]
     gain = paired_bootstrap(
         ranks[method][TEXT_TO_GESTURE],
         ranks[config.baseline][TEXT_TO_GESTURE],
