@@ -24,8 +24,23 @@ Reach = Literal["close", "medium", "far"]
 # Where the palm's normal points, in the frame of the speaker's chest.
 Palm = Literal["up", "down", "inward", "outward", "to self", "to front"]
 
+# "ring" is the tip of the thumb on that of the index finger with the others stretched (the
+# O of precision), "pinch" the same with the others curved, "cupped" a bowl. "counting" are
+# fingers that extend one after the other within the stroke.
 HandShape = Literal[
-    "flat", "relaxed", "spread", "fist", "index", "two fingers", "pinch", "thumb up"
+    "flat",
+    "relaxed",
+    "spread",
+    "fist",
+    "index",
+    "two fingers",
+    "three fingers",
+    "four fingers",
+    "counting",
+    "pinch",
+    "ring",
+    "thumb up",
+    "cupped",
 ]
 
 Path = Literal["static", "straight", "arc", "circle", "zigzag"]
@@ -33,7 +48,17 @@ Direction = Literal["none", "up", "down", "left", "right", "forward", "backward"
 Amplitude = Literal["none", "small", "medium", "large"]
 Speed = Literal["still", "slow", "moderate", "fast"]
 
-Relation = Literal["single", "mirror", "parallel", "alternating", "apart", "together"]
+# What a hand touches during the stroke.
+Contact = Literal["none", "head", "chest", "other hand"]
+
+# "apart" and "together": the distance of the hands grows or shrinks; "touching": they stay on
+# each other.
+Relation = Literal["single", "mirror", "parallel", "alternating", "touching", "apart", "together"]
+
+HeadMovement = Literal["none", "nod", "shake", "tilt"]
+
+# How long the hands stay at the end of the stroke.
+Hold = Literal["none", "brief", "long"]
 
 
 class _Record(BaseModel):
@@ -71,19 +96,23 @@ class HandForm(_Record):
     palm: Palm
     shape: HandShape
     trajectory: Trajectory
+    contact: Contact = "none"
 
 
 class PhysicalForm(_Record):
     """What a gesture looks like: the structured half of a semantic motion anchor.
 
     A hand takes part (`left`, `right` present) exactly if `handedness` says
-    so. `relation` is "single" unless both hands take part.
+    so. `relation` is "single" unless both hands take part. `hold` is that of the
+    gesture as a whole, "none" where no hand takes part.
     """
 
     handedness: Handedness
     left: HandForm | None = None
     right: HandForm | None = None
     relation: Relation = "single"
+    hold: Hold = "none"
+    head: HeadMovement = "none"
 
     def model_post_init(self, _context: object) -> None:
         expected = {
@@ -103,6 +132,25 @@ class PhysicalForm(_Record):
                 f"relation {self.relation!r} does not fit handedness {self.handedness!r}: "
                 "'single' is for one hand or none"
             )
+
+
+class GesturePhases(_Record):
+    """When the phases of a gesture begin and end, in seconds (Kendon 1980).
+
+    Preparation lasts from `start_s` to `stroke_s`, the stroke to `hold_s`, the hold to
+    `retraction_s`, and the retraction to `end_s`; a phase without duration is absent.
+    """
+
+    start_s: float = Field(ge=0, allow_inf_nan=False)
+    stroke_s: float
+    hold_s: float
+    retraction_s: float
+    end_s: float = Field(allow_inf_nan=False)
+
+    def model_post_init(self, _context: object) -> None:
+        times = list(dict(self).values())
+        if times != sorted(times):
+            raise ValueError(f"phases must follow each other, found {dict(self)}")
 
 
 # The intents of the first taxonomy: communicative functions that co-speech

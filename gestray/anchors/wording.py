@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from gestray.form import (
     Amplitude,
+    Contact,
     Direction,
     HandForm,
     HandShape,
+    HeadMovement,
     Height,
+    Hold,
     Location,
     Palm,
     Path,
@@ -31,8 +34,13 @@ _SHAPES: dict[HandShape, str] = {
     "fist": "closed to a fist",
     "index": "index finger extended",
     "two fingers": "two fingers extended",
+    "three fingers": "three fingers extended",
+    "four fingers": "four fingers extended",
+    "counting": "fingers extending one by one",
     "pinch": "thumb and index finger pinched",
+    "ring": "thumb and index finger in a ring",
     "thumb up": "thumb up",
+    "cupped": "cupped",
 }
 _PALMS: dict[Palm, str] = {
     "up": "palm up",
@@ -106,9 +114,27 @@ _RELATIONS: dict[Relation, str] = {
     "mirror": "mirroring each other",
     "parallel": "in parallel",
     "alternating": "taking turns",
+    "touching": "resting on each other",
     "apart": "coming apart",
     "together": "coming together",
     "single": "",
+}
+_CONTACTS: dict[Contact, str] = {
+    "none": "",
+    "head": ", touching the head",
+    "chest": ", touching the chest",
+    "other hand": ", touching the other hand",
+}
+_HOLDS: dict[Hold, str] = {
+    "none": "",
+    "brief": ", held briefly at the end",
+    "long": ", held long at the end",
+}
+_HEADS: dict[HeadMovement, str] = {
+    "none": "",
+    "nod": ", while the head nods",
+    "shake": ", while the head shakes",
+    "tilt": ", while the head tilts",
 }
 _SWAPPED_SIDE: dict[Side, Side] = {"left": "right", "right": "left", "middle": "middle"}
 _SWAPPED_DIRECTION: dict[Direction, Direction] = {"left": "right", "right": "left"}
@@ -117,20 +143,24 @@ _STILL = Trajectory(path="static", direction="none", repetitions=0, amplitude="n
 
 def sentence(form: PhysicalForm) -> str:
     """An English sentence for a physical form; different forms have different sentences."""
+    return f"{_hands(form)}{_HOLDS[form.hold]}{_HEADS[form.head]}."
+
+
+def _hands(form: PhysicalForm) -> str:
     left, right = form.left, form.right
     if left is not None and right is not None:
         how = _RELATIONS[form.relation]
         if right == mirrored_hand(left):
-            return f"Both hands, {_clause(left, is_pair=True)}, {how}."
+            return f"Both hands, {_clause(left, is_pair=True)}, {how}"
         return (
             f"The left hand, {_clause(left)}, while the right hand, {_clause(right)}, "
-            f"the hands {how}."
+            f"the hands {how}"
         )
     if left is not None:
-        return f"The left hand, {_clause(left)}."
+        return f"The left hand, {_clause(left)}"
     if right is not None:
-        return f"The right hand, {_clause(right)}."
-    return "Both hands stay at rest."
+        return f"The right hand, {_clause(right)}"
+    return "Both hands stay at rest"
 
 
 def mirrored(form: PhysicalForm) -> PhysicalForm:
@@ -142,6 +172,8 @@ def mirrored(form: PhysicalForm) -> PhysicalForm:
             "left": form.right and mirrored_hand(form.right),
             "right": form.left and mirrored_hand(form.left),
             "relation": form.relation,
+            "hold": form.hold,
+            "head": form.head,
         }
     )
 
@@ -162,7 +194,8 @@ def mirrored_hand(hand: HandForm) -> HandForm:
 def _clause(hand: HandForm, *, is_pair: bool = False) -> str:
     movement = _movement(hand.trajectory, is_pair=is_pair)
     place = _place(hand.location, is_pair=is_pair)
-    return f"{_SHAPES[hand.shape]} and {_PALMS[hand.palm]}, {movement} {place}"
+    contact = _CONTACTS[hand.contact]
+    return f"{_SHAPES[hand.shape]} and {_PALMS[hand.palm]}, {movement} {place}{contact}"
 
 
 def _movement(trajectory: Trajectory, *, is_pair: bool) -> str:

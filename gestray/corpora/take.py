@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gestray.corpora.splits import SPLITS, is_split
 from gestray.errors import BadInput
-from gestray.form import PhysicalForm
+from gestray.form import GesturePhases, PhysicalForm
 from gestray.speech.audio import LONGEST_RECORDING_S, SAMPLE_RATE
 from gestray.speech.words import Word
 
@@ -88,6 +88,7 @@ TAKE_SCHEMA = pa.schema(
                         ("form_text", pa.string()),
                         ("intent", pa.string()),
                         ("intent_text", pa.string()),
+                        ("phases", pa.string()),
                     ]
                 )
             ),
@@ -114,16 +115,21 @@ class SemanticLabel:
 
 
 class GoldGesture(BaseModel):
-    """A gold description of one gesture: what it looks like and what it means."""
+    """A gold description of one gesture: what it looks like and what it means.
+
+    Records (`form`, `intent`) are None where a corpus has sentences only, sentences ""
+    where it has records only; `phases` are in seconds of the take, None when unknown.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     start_s: float = Field(ge=0, allow_inf_nan=False)
     end_s: float = Field(ge=0, allow_inf_nan=False)
-    form: PhysicalForm
-    form_text: str
-    intent: str
-    intent_text: str
+    form: PhysicalForm | None = None
+    form_text: str = ""
+    intent: str | None = None
+    intent_text: str = ""
+    phases: GesturePhases | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -224,7 +230,7 @@ class Take:
                 None
                 if self.gold is None
                 else [
-                    {**dict(gesture), "form": gesture.form.model_dump_json()}
+                    {**dict(gesture), **{name: _json(getattr(gesture, name)) for name in _RECORDS}}
                     for gesture in self.gold
                 ]
             ),
@@ -261,7 +267,17 @@ class Take:
             values["semantics"] = [SemanticLabel(**label) for label in values["semantics"]]
         if values["gold"] is not None:
             values["gold"] = [
-                GoldGesture(**{**gold, "form": PhysicalForm.model_validate_json(gold["form"])})
+                GoldGesture(
+                    **{
+                        **gold,
+                        **{
+                            name: None
+                            if gold[name] is None
+                            else record.model_validate_json(gold[name])
+                            for name, record in _RECORDS.items()
+                        },
+                    }
+                )
                 for gold in values["gold"]
             ]
         if values["extra"] is not None:
@@ -270,7 +286,13 @@ class Take:
 
 
 _FRAME_WIDTHS = {"poses": POSE_WIDTH, "trans": TRANS_WIDTH, "expressions": NUM_EXPRESSIONS}
+# Columns of a gold description that hold a record as JSON.
+_RECORDS: dict[str, type[BaseModel]] = {"form": PhysicalForm, "phases": GesturePhases}
 _ARRAYS = {*_FRAME_WIDTHS, "joint_mask", "betas"}
+
+
+def _json(record: BaseModel | None) -> str | None:
+    return None if record is None else record.model_dump_json()
 
 
 def motion_from_column(column: pa.ChunkedArray | pa.Array, row: int = 0) -> np.ndarray | None:
