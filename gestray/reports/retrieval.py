@@ -1,9 +1,4 @@
-"""The retrieval report: one HTML file that shows how good the encoders are, and why.
-
-The page stands alone: styles, figures and stick figures are inside it, nothing
-is fetched, so it can be mailed, archived beside an artifact and opened years
-later. It follows the reader's light or dark theme and fits a phone.
-"""
+"""The retrieval report: how good the encoders are, and why, on one page."""
 
 from __future__ import annotations
 
@@ -17,6 +12,7 @@ from gestray.metrics.retrieval import (
     Interval,
     PairedGain,
 )
+from gestray.reports.page import render_page
 
 DIRECTION_TITLES = {TEXT_TO_GESTURE: "Text → gesture", GESTURE_TO_TEXT: "Gesture → text"}
 
@@ -111,20 +107,8 @@ class RetrievalReport:
 
 def render(report: RetrievalReport) -> str:
     """The report as one HTML page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from gestray.reports import figures
 
-    environment = Environment(
-        loader=PackageLoader("gestray.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=percent, points=points, span=span, number=number, duration=duration
-    )
     recall_figures = [
         (DIRECTION_TITLES[direction], figures.recall_curves(report.methods, direction))
         for direction in DIRECTIONS
@@ -132,7 +116,8 @@ def render(report: RetrievalReport) -> str:
     ]
     losses = [("Tokenizer", report.tokenizer_losses)]
     losses += [(method.name, method.losses) for method in report.methods]
-    return environment.get_template("retrieval.html.j2").render(
+    return render_page(
+        "retrieval.html.j2",
         report=report,
         directions=DIRECTION_TITLES,
         metrics=METRICS,
@@ -153,43 +138,3 @@ def best_values(methods: Sequence[MethodResult]) -> dict[tuple[str, str], float]
             if len(values) > 1:
                 best[direction, metric] = min(values) if lower_is_better else max(values)
     return best
-
-
-# --- How figures are written, here and in the terminal ---------------------------------------
-
-
-def percent(fraction: float) -> str:
-    """0.4231 → "42.3"."""
-    return f"{100 * fraction:.1f}"
-
-
-def points(fraction: float) -> str:
-    """A difference with its sign: 0.032 → "+3.2", with a true minus."""
-    return f"{100 * fraction:+.1f}".replace("-", "−")
-
-
-def span(interval: Interval, lower_is_better: bool = False) -> str:
-    """An interval of fractions in percent, or of ranks as they are."""
-    low, high = interval
-    if lower_is_better:
-        return f"{low:.1f}–{high:.1f}"
-    return f"{percent(low)}–{percent(high)}"
-
-
-def number(value: str | int | float) -> str:
-    """Counts with thin-space thousands, other numbers short, text as it is."""
-    if isinstance(value, str):
-        return value
-    if float(value).is_integer():
-        return f"{int(value):,}".replace(",", "\u202f")
-    return f"{value:,.1f}".replace(",", "\u202f")
-
-
-def duration(seconds: float) -> str:
-    """12.34 → "12.3 s", 754 → "12 min 34 s", 7500 → "2 h 05 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

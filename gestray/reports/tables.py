@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gestray.metrics.retrieval import DIRECTIONS
-from gestray.reports.retrieval import (
-    DIRECTION_TITLES,
-    METRICS,
-    MethodResult,
-    best_values,
-    number,
-    percent,
-    span,
-)
+from gestray.reports.page import number, percent, span
+from gestray.reports.retrieval import DIRECTION_TITLES, METRICS, MethodResult, best_values
 
 if TYPE_CHECKING:
     from rich.table import Table

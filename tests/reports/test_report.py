@@ -15,15 +15,13 @@ from rich.table import Table
 from gestray.errors import UserError
 from gestray.metrics.retrieval import DIRECTIONS, TEXT_TO_GESTURE, PairedGain
 from gestray.motion.skeleton import PARENTS, REST_OFFSETS, joint
+from gestray.reports.page import duration, number, points
 from gestray.reports.retrieval import (
     Comparison,
     GalleryHit,
     GalleryQuery,
     MethodResult,
     RetrievalReport,
-    duration,
-    number,
-    points,
     render,
 )
 from gestray.reports.strips import strip_svg
