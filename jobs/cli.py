@@ -6,9 +6,7 @@ Progress and remarks go to standard error, results to standard output. With
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,10 +14,23 @@ from typing import Annotated, Any
 import typer
 
 import gestray
-from gestray.artifacts import StageReport
-from gestray.config import parse_overrides, with_overrides
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
+from jobs import ingest_cli
+from jobs.command import (
+    AsJson,
+    Inputs,
+    Name,
+    Overrides,
+    Preset,
+    Size,
+    Store,
+    finish,
+    group,
+    print_evaluation,
+    print_json,
+    run_by_hand,
+)
 from jobs.display import metrics_table, progress, remarks, results, stdout_for_results
 
 app = typer.Typer(
@@ -33,95 +44,20 @@ app = typer.Typer(
 )
 
 
-def _group(name: str, help_text: str) -> typer.Typer:
-    group = typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)
-    app.add_typer(group, name=name)
-    return group
+def _group(name: str, commands: str | typer.Typer) -> typer.Typer:
+    commands = group(commands) if isinstance(commands, str) else commands
+    app.add_typer(commands, name=name)
+    return commands
 
 
 corpus = _group("corpus", "Corpora that gestray writes itself.")
-ingest = _group("ingest", "Recordings to takes.")
+_group("ingest", ingest_cli.app)
 tokenizer = _group("tokenizer", "Motion to tokens.")
 anchors = _group("anchors", "Tokens to semantic motion anchors.")
 encoder = _group("encoder", "Transcripts and gestures in one space.")
 index = _group("index", "Search recorded gestures.")
 evaluate = _group("evaluate", "Methods side by side on test data.")
 models = _group("models", "Pretrained models.")
-
-Store = Annotated[
-    str | None,
-    typer.Option(help="Folder or s3:// URI of the artifacts.", envvar="GESTRAY_STORE"),
-]
-Name = Annotated[str | None, typer.Option(help="Name of the artifact to make.")]
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option("--input", help="ROLE=URI of an input; the newest of its kind otherwise."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Config values.")
-]
-Preset = Annotated[str, typer.Option(help="The method.")]
-Size = Annotated[str, typer.Option(help="small (a laptop) or paper (GPUs).")]
-
-
-def _print_json(values: Mapping[str, Any]) -> None:
-    results.file.write(json.dumps(values) + "\n")
-
-
-def _finish(report: StageReport, as_json: bool) -> None:
-    if as_json:
-        _print_json(report.as_json())
-        return
-    manifest = report.artifact.manifest
-    if manifest.kind == "evaluation":
-        _print_evaluation(report)
-    elif manifest.metrics:
-        results.print(metrics_table(manifest.stage, manifest.metrics))
-    results.print(report.artifact.uri, markup=False, soft_wrap=True)
-
-
-def _print_evaluation(report: StageReport) -> None:
-    from gestray.reports.tables import retrieval_table
-    from jobs.evaluate import REPORT, methods_of
-
-    methods, gallery_size, synthetic = methods_of(report.artifact)
-    results.print(retrieval_table(methods, gallery_size, synthetic))
-    metrics = report.artifact.manifest.metrics
-    results.print(f"grounder: {metrics['grounder']}", markup=False)
-    results.print(
-        f"report: {report.artifact.folder.child(REPORT).uri}", markup=False, soft_wrap=True
-    )
-
-
-def _run_stage(
-    stage_name: str,
-    artifact_name: str,
-    store: str | None,
-    given: Sequence[str] | None,
-    overrides: Sequence[str] | None,
-    as_json: bool,
-    values: Mapping[str, Any] | None = None,
-    skip: Callable[[Any], frozenset[str]] = lambda config: frozenset(),
-) -> None:
-    """Run one stage by hand. `values` come from options, `overrides` go on top."""
-    from jobs.stages import choose_inputs, run_named, stage_config, stage_named
-
-    tree = with_overrides(values or {}, parse_overrides(overrides or ()))
-    config = stage_config(stage_name, tree, stage_name)
-    target = Folder(store or default_store())
-    inputs = choose_inputs(stage_named(stage_name), target, _roles(given or ()), skip(config))
-    _finish(run_named(stage_name, target, artifact_name, config, inputs), as_json)
-
-
-def _roles(given: Sequence[str]) -> dict[str, str]:
-    roles = {}
-    for item in given:
-        role, equals, uri = item.partition("=")
-        if not equals:
-            raise UserError(f"--input {item!r}: expected ROLE=URI, as in takes=s3://bucket/takes/…")
-        roles[role] = uri
-    return roles
 
 
 @app.command()
@@ -156,13 +92,13 @@ def run(
     reports = run_pipeline(loaded)
     if as_json:
         last = reports[-1].as_json()
-        _print_json({**last, "stages": [report.as_json() for report in reports]})
+        print_json({**last, "stages": [report.as_json() for report in reports]})
         return
     evaluations = [r for r in reports if r.artifact.manifest.kind == "evaluation"]
     for report in evaluations:
-        _print_evaluation(report)
+        print_evaluation(report)
     if not evaluations:
-        _finish(reports[-1], as_json)
+        finish(reports[-1], as_json)
 
 
 @corpus.command("synth")
@@ -183,38 +119,10 @@ def corpus_synth(
     with progress("write corpus", takes) as track:
         summary = asdict(write_corpus(out, takes, seed, seconds, lambda done, _: track(done)))
     if as_json:
-        _print_json({"corpus": str(out), **summary})
+        print_json({"corpus": str(out), **summary})
     else:
         results.print(metrics_table("synthetic corpus", summary))
         results.print(str(out), markup=False, soft_wrap=True)
-
-
-@ingest.command("beat2")
-def ingest_beat2(
-    source: Annotated[str, typer.Argument(help="Folder in BEAT2's layout.")],
-    overrides: Overrides = None,
-    store: Annotated[
-        str | None,
-        typer.Option("--out", "--store", help="Store to write to.", envvar="GESTRAY_STORE"),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="time:0.8 splits every take in time; else the corpus's own.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail if any take is damaged.")] = False,
-    name: Name = None,
-    as_json: AsJson = False,
-) -> None:
-    """BEAT2 recordings to takes; damaged ones are quarantined with a reason."""
-    _run_stage(
-        "ingest.beat2",
-        name or "takes",
-        store,
-        None,
-        overrides,
-        as_json,
-        {"source": source, "split": split, "strict": strict},
-        skip=lambda config: frozenset({"corpus"}),
-    )
 
 
 @tokenizer.command("train")
@@ -229,7 +137,7 @@ def tokenizer_train(
 ) -> None:
     """Train a motion tokenizer. Example: `gestray tokenizer train loop.steps=1000`."""
     values = {"preset": preset, "size": size}
-    _run_stage("tokenizer.train", name or "tokenizer", store, inputs, overrides, as_json, values)
+    run_by_hand("tokenizer.train", name or "tokenizer", store, inputs, overrides, as_json, values)
 
 
 @tokenizer.command("encode")
@@ -241,7 +149,7 @@ def tokenizer_encode(
     as_json: AsJson = False,
 ) -> None:
     """Cut takes into phrases and encode their motion into tokens."""
-    _run_stage("tokenizer.encode", name or "primitives", store, inputs, overrides, as_json)
+    run_by_hand("tokenizer.encode", name or "primitives", store, inputs, overrides, as_json)
 
 
 @anchors.command("verbalize")
@@ -253,7 +161,7 @@ def anchors_verbalize(
     as_json: AsJson = False,
 ) -> None:
     """Say in words what each phrase's gesture looks like."""
-    _run_stage("anchors.verbalize", name or "forms", store, inputs, overrides, as_json)
+    run_by_hand("anchors.verbalize", name or "forms", store, inputs, overrides, as_json)
 
 
 @anchors.command("ground")
@@ -270,7 +178,7 @@ def anchors_ground(
 ) -> None:
     """Find what each gesture means in its transcript."""
     values = {"grounder": grounder, "vllm": {"model": model}}
-    _run_stage("anchors.ground", name or "anchors", store, inputs, overrides, as_json, values)
+    run_by_hand("anchors.ground", name or "anchors", store, inputs, overrides, as_json, values)
 
 
 @encoder.command("train")
@@ -289,7 +197,7 @@ def encoder_train(
         return frozenset() if config.model.objectives.needs_anchors else frozenset({"anchors"})
 
     values = {"preset": preset, "size": size}
-    _run_stage("encoder.train", name or preset, store, inputs, overrides, as_json, values, skip)
+    run_by_hand("encoder.train", name or preset, store, inputs, overrides, as_json, values, skip)
 
 
 @encoder.command("embed")
@@ -301,7 +209,7 @@ def encoder_embed(
     as_json: AsJson = False,
 ) -> None:
     """Embed every phrase's motion and words."""
-    _run_stage("encoder.embed", name or "embeddings", store, inputs, overrides, as_json)
+    run_by_hand("encoder.embed", name or "embeddings", store, inputs, overrides, as_json)
 
 
 @index.command("build")
@@ -313,7 +221,7 @@ def index_build(
     as_json: AsJson = False,
 ) -> None:
     """Build an index of gestures from embeddings."""
-    _run_stage("index.build", name or "gestures", store, inputs, overrides, as_json)
+    run_by_hand("index.build", name or "gestures", store, inputs, overrides, as_json)
 
 
 @index.command("search")
@@ -346,7 +254,7 @@ def index_search(
         remarks.print(f"[dim]index: newest is {found.uri}[/dim]", soft_wrap=True)
     hits = search(found, text, k)
     if as_json:
-        _print_json({"index": found.uri, "query": text, "hits": [asdict(hit) for hit in hits]})
+        print_json({"index": found.uri, "query": text, "hits": [asdict(hit) for hit in hits]})
         return
     table = Table(
         title=escape(f"gestures for “{text}”"), title_justify="left", box=None, pad_edge=False
@@ -373,7 +281,7 @@ def evaluate_retrieval(
     Example: `gestray evaluate retrieval --input direct=URI --input sma=URI`, where each URI is
     an artifact of kind embeddings and each role the name of its method.
     """
-    _run_stage("evaluate.retrieval", name or "retrieval", store, inputs, overrides, as_json)
+    run_by_hand("evaluate.retrieval", name or "retrieval", store, inputs, overrides, as_json)
 
 
 @models.command("get")
@@ -387,7 +295,7 @@ def models_get(
 
     folder = get_model(name, out)
     if as_json:
-        _print_json({"model": name, "folder": str(folder)})
+        print_json({"model": name, "folder": str(folder)})
     else:
         results.print(str(folder), markup=False, soft_wrap=True)
 

@@ -1,10 +1,13 @@
-"""Recordings to takes: reads a corpus on Ray Data, writes shards, quarantines what is damaged."""
+"""Recordings to takes: reads a corpus on Ray Data, writes shards, quarantines what is damaged.
+
+The same for every format: what differs is the `Source` (`gestray.corpora.source`).
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +16,10 @@ from pydantic import Field
 
 from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
-from gestray.corpora.beat2 import list_takes, read_take
+from gestray.corpora.beat2 import Beat2Source
 from gestray.corpora.folder import ABOUT_FILE, open_corpus
-from gestray.corpora.splits import parse_split
-from gestray.corpora.take import TAKE_SCHEMA
+from gestray.corpora.source import Source, TakeEntry
+from gestray.corpora.take import FPS, TAKE_SCHEMA, Take
 from gestray.errors import BadInput, UserError
 from gestray.store import Folder
 from gestray.views.catalog import SHARDS
@@ -27,7 +30,7 @@ QUARANTINE = "quarantine.jsonl"
 
 
 class IngestConfig(Config):
-    """What `gestray ingest beat2` reads and how it writes.
+    """What every `gestray ingest` reads and how it writes.
 
     Args:
         source: the corpus, unless a `corpus` artifact is the input. Its location
@@ -53,14 +56,13 @@ class IngestConfig(Config):
 class ShardPlan:
     """What one task reads, and the shard it writes."""
 
-    source: str
-    take_ids: tuple[str, ...]
-    splits: tuple[str, ...]
+    source: Source
+    entries: tuple[TakeEntry, ...]
     target: Folder
     shard: str
 
 
-def _fingerprint(config: IngestConfig) -> list[list[Any]] | None:
+def _files_of(config: IngestConfig) -> list[list[Any]] | None:
     """Names, sizes and modification times of the corpus's files."""
     if config.source is None:
         return None
@@ -68,20 +70,16 @@ def _fingerprint(config: IngestConfig) -> list[list[Any]] | None:
     return [[file.name, file.size, file.modified_ns] for file in files]
 
 
-def _run(run: StageRun[IngestConfig]) -> StageResult:
-    config = run.config
-    source = run.inputs["corpus"].uri if "corpus" in run.inputs else config.source
-    if source is None:
-        raise UserError("ingest: no source given; expected a folder in BEAT2's layout")
-    split = parse_split(config.split)
-    listing = list_takes(source)
-    plans = _plan_shards(config, source, split, listing.take_ids, listing.splits, run.folder)
-    records: list[dict[str, Any]] = [
-        {"take_id": take_id, "file": "", "field": "take_id", "reason": reason}
-        for take_id, reason in listing.quarantined.items()
-    ]
-    rows_in = len(listing.take_ids) + len(records)
+def _ingest(source: Source, run: StageRun[Any]) -> StageResult:
+    """Read every take of `source` and write it to a shard of the artifact, or quarantine it."""
+    config: IngestConfig = run.config
+    listing = source.list_takes()
+    for remark in listing.remarks:
+        remarks.print(remark, markup=False, soft_wrap=True)
+    records = [_record(take_id, error) for take_id, error in listing.quarantined.items()]
+    rows_in = len(listing.entries) + len(records)
     stored: list[dict[str, Any]] = []
+    plans = _plan_shards(config, source, listing.entries, run.folder)
     if plans:
         connect()
         import ray.data
@@ -90,7 +88,7 @@ def _run(run: StageRun[IngestConfig]) -> StageResult:
         outcomes = dataset.map_batches(
             _write_shard, batch_size=1, batch_format="pandas", num_cpus=1
         )
-        with progress("ingest", len(listing.take_ids)) as track:
+        with progress("ingest", len(listing.entries)) as track:
             seen = 0
             for row in outcomes.iter_rows():
                 outcome = json.loads(row["outcome"])
@@ -98,85 +96,86 @@ def _run(run: StageRun[IngestConfig]) -> StageResult:
                 records += outcome["quarantined"]
                 seen += len(outcome["stored"]) + len(outcome["quarantined"])
                 track(seen)
-    records.sort(key=lambda record: record["take_id"])
-    lines = "".join(json.dumps(record) + "\n" for record in records)
-    run.folder.write_bytes(lines.encode(), QUARANTINE)
-    for record in records:
-        remarks.print(f"quarantined {record['take_id']}: {record['reason']}", markup=False)
-    if config.strict and records:
-        raise UserError(
-            f"--strict: {len(records)} of {rows_in} takes are damaged (listed above); mend or "
-            "remove their files, or run without --strict to leave them out"
-        )
+    _report_quarantine(run, records, rows_in)
     without_motion = [item["take_id"] for item in stored if item["num_frames"] is None]
     for take_id in without_motion:
         remarks.print(f"take {take_id} has no motion: kept for speech, not for training")
     if not stored:
         raise UserError(
-            f"{source}: none of its {rows_in} takes could be read; see the reasons above"
+            f"{source.root}: none of its {rows_in} takes could be read; see the reasons above"
         )
     frames = sum(item["num_frames"] or 0 for item in stored)
     metrics = {
         "takes": len(stored),
-        "synthetic": _says_synthetic(source),
+        "synthetic": _says_synthetic(source.root),
         "absent": len(listing.absent),
         "without_motion": len(without_motion),
         "without_words": sum(not item["words"] for item in stored),
         "without_audio": sum(not item["audio"] for item in stored),
         "speakers": len({item["speaker"] for item in stored}),
-        "motion_hours": frames / 30 / 3600,
+        "motion_hours": frames / FPS / 3600,
         "shards": len([path for path in run.folder.list(SHARDS)]),
     }
     return StageResult(rows_in, len(stored), len(records), metrics)
 
 
-def _says_synthetic(source: str) -> bool:
+def _record(take_id: str, error: BadInput) -> dict[str, Any]:
+    """A line of the quarantine file."""
+    return {
+        "take_id": take_id,
+        "file": error.file,
+        "field": error.field,
+        "found": error.found,
+        "expected": error.expected,
+        "reason": str(error),
+    }
+
+
+def _report_quarantine(run: StageRun[Any], records: list[dict[str, Any]], rows_in: int) -> None:
+    """Write the quarantine file and say what is in it; with `strict`, that is the end."""
+    records.sort(key=lambda record: record["take_id"])
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    run.folder.write_bytes(lines.encode(), QUARANTINE)
+    for record in records:
+        remarks.print(f"quarantined {record['take_id']}: {record['reason']}", markup=False)
+    if run.config.strict and records:
+        raise UserError(
+            f"--strict: {len(records)} of {rows_in} takes are damaged (listed above); mend or "
+            "remove their files, or run without --strict to leave them out"
+        )
+
+
+def _says_synthetic(root: str) -> bool:
     """Whether the corpus declares itself invented (see `ABOUT_FILE`)."""
-    text = open_corpus(source).read(ABOUT_FILE, 1 << 20)
+    text = open_corpus(root).read(ABOUT_FILE, 1 << 20)
     try:
         about = json.loads(text or "{}")
     except ValueError as error:
-        raise UserError(f"{source}/{ABOUT_FILE}: not JSON ({error}); mend or remove it") from None
+        raise UserError(f"{root}/{ABOUT_FILE}: not JSON ({error}); mend or remove it") from None
     return isinstance(about, dict) and bool(about.get("synthetic", False))
 
 
 def _plan_shards(
-    config: IngestConfig,
-    source: str,
-    split: str | None,
-    take_ids: tuple[str, ...],
-    splits: Any,
-    target: Folder,
+    config: IngestConfig, source: Source, entries: tuple[TakeEntry, ...], target: Folder
 ) -> list[ShardPlan]:
-    """Takes in random order, cut into shards of about `shard_mb` of source files."""
-    sizes = _source_bytes(source, take_ids)
-    members: list[list[str]] = []
+    """Takes in random order, groups kept together, in shards of about `shard_mb`."""
+    groups: dict[str, list[TakeEntry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.group or entry.take_id, []).append(entry)
+    together = list(groups.values())
+    members: list[list[TakeEntry]] = []
     filled = float("inf")
-    for number in np.random.default_rng(config.seed).permutation(len(take_ids)):
-        if filled >= config.shard_mb * 1_000_000:
-            members.append([])
-            filled = 0
-        members[-1].append(take_ids[number])
-        filled += sizes[take_ids[number]]
+    for number in np.random.default_rng(config.seed).permutation(len(together)):
+        for entry in together[number]:
+            if filled >= config.shard_mb * 1_000_000:
+                members.append([])
+                filled = 0
+            members[-1].append(entry)
+            filled += entry.size
     return [
-        ShardPlan(
-            source,
-            tuple(shard),
-            tuple(split or splits[take_id] for take_id in shard),
-            target,
-            f"{SHARDS}/{number:05d}.parquet",
-        )
+        ShardPlan(source, tuple(shard), target, f"{SHARDS}/{number:05d}.parquet")
         for number, shard in enumerate(members)
     ]
-
-
-def _source_bytes(source: str, take_ids: tuple[str, ...]) -> dict[str, int]:
-    sizes = dict.fromkeys(take_ids, 1)
-    for file in open_corpus(source).files():
-        stem = PurePosixPath(file.name).stem
-        if stem in sizes:
-            sizes[stem] += file.size
-    return sizes
 
 
 def _write_shard(plans: Any) -> dict[str, list[str]]:
@@ -187,14 +186,14 @@ def _write_shard(plans: Any) -> dict[str, list[str]]:
     plan: ShardPlan = plans["plan"].iloc[0]
     stored: list[dict[str, Any]] = []
     quarantined: list[dict[str, Any]] = []
-    tables = _readable_takes(plan, quarantined)
-    first = next(tables, None)
+    takes = _readable_takes(plan, quarantined)
+    first = next(takes, None)
     if first is not None:
         with (
             plan.target.open_output(plan.shard) as stream,
             pq.ParquetWriter(stream, TAKE_SCHEMA, compression="zstd") as writer,
         ):
-            for take in _chain(first, tables):
+            for take in _chain(first, takes):
                 writer.write_table(take.to_table())
                 stored.append(
                     {
@@ -208,32 +207,39 @@ def _write_shard(plans: Any) -> dict[str, list[str]]:
     return {"outcome": [json.dumps({"stored": stored, "quarantined": quarantined})]}
 
 
-def _readable_takes(plan: ShardPlan, quarantined: list[dict[str, Any]]) -> Any:
-    for take_id, split in zip(plan.take_ids, plan.splits, strict=True):
+def _readable_takes(plan: ShardPlan, quarantined: list[dict[str, Any]]) -> Iterator[Take]:
+    for entry in plan.entries:
         try:
-            yield read_take(plan.source, take_id, split)
+            yield plan.source.read_take(entry)
         except BadInput as error:
-            quarantined.append(
-                {
-                    "take_id": take_id,
-                    "file": error.file,
-                    "field": error.field,
-                    "reason": str(error),
-                }
-            )
+            quarantined.append(_record(entry.take_id, error))
 
 
-def _chain(first: Any, rest: Any) -> Any:
+def _chain(first: Take, rest: Iterator[Take]) -> Iterator[Take]:
     yield first
     yield from rest
+
+
+def _source_of(run: StageRun[Any], expected: str) -> str:
+    """The corpus: the input artifact, or where the config says."""
+    if "corpus" in run.inputs:
+        return run.inputs["corpus"].uri
+    if run.config.source is None:
+        raise UserError(f"ingest: no source given; expected {expected}")
+    return run.config.source
+
+
+def _run_beat2(run: StageRun[IngestConfig]) -> StageResult:
+    root = _source_of(run, "a folder in BEAT2's layout")
+    return _ingest(Beat2Source(root, run.config.split), run)
 
 
 BEAT2 = Stage(
     name="ingest.beat2",
     makes="takes",
     config_type=IngestConfig,
-    run=_run,
+    run=_run_beat2,
     needs={"corpus": "corpus"},
     optional=frozenset({"corpus"}),
-    fingerprint=_fingerprint,
+    fingerprint=_files_of,
 )

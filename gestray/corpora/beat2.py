@@ -13,13 +13,14 @@ import csv
 import io
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from gestray.corpora.folder import CorpusFolder, open_corpus
 from gestray.corpora.labels import parse_emotion, parse_gold, parse_semantics
 from gestray.corpora.npz import read_arrays
+from gestray.corpora.source import Listing, TakeEntry
 from gestray.corpora.splits import SPLITS, parse_split, split_of
 from gestray.corpora.take import (
     FPS,
@@ -71,14 +72,14 @@ class Beat2Listing:
         absent: ids of the split file without any file.
         unlisted: takes with files that the split file does not name; their
             split is ``additional``, so that they neither train nor test unasked.
-        quarantined: ids that are no take ids, with the reason; never opened.
+        quarantined: ids that are no take ids, with what is wrong; never opened.
         splits: split of each of `take_ids`.
     """
 
     take_ids: tuple[str, ...]
     absent: tuple[str, ...]
     unlisted: tuple[str, ...]
-    quarantined: dict[str, str]
+    quarantined: dict[str, BadInput]
     splits: dict[str, str]
 
 
@@ -94,7 +95,7 @@ def list_takes(root: str | Path) -> Beat2Listing:
             id twice; or one take id in two language folders.
     """
     corpus = open_corpus(root)
-    quarantined: dict[str, str] = {}
+    quarantined: dict[str, BadInput] = {}
     home: dict[str, str] = {}
     splits: dict[str, str] = {}
     absent: list[str] = []
@@ -106,7 +107,7 @@ def list_takes(root: str | Path) -> Beat2Listing:
             try:
                 check_take_id(take_id)
             except BadInput as error:
-                quarantined[take_id] = str(error)
+                quarantined[take_id] = error
                 continue
             if take_id not in with_files:
                 absent.append(take_id)
@@ -161,6 +162,36 @@ def read_take(root: str | Path, take_id: str, split_override: str | None = None)
         take.gold = parse_gold(data, files["gold"])
     take.validate()
     return take
+
+
+@dataclass(frozen=True)
+class Beat2Source:
+    """A corpus in BEAT2's layout, as ingest reads it.
+
+    Args:
+        root: as for `list_takes`.
+        split: ``time:F``, or None for the corpus's own.
+    """
+
+    root: str
+    split: str | None = None
+
+    def list_takes(self) -> Listing:
+        split = parse_split(self.split)
+        listing = list_takes(self.root)
+        sizes = dict.fromkeys(listing.take_ids, 1)
+        for file in open_corpus(self.root).files():
+            stem = PurePosixPath(file.name).stem
+            if stem in sizes:
+                sizes[stem] += file.size
+        entries = tuple(
+            TakeEntry(take_id, split or listing.splits[take_id], sizes[take_id])
+            for take_id in listing.take_ids
+        )
+        return Listing(entries, listing.quarantined, listing.absent)
+
+    def read_take(self, entry: TakeEntry) -> Take:
+        return read_take(self.root, entry.take_id, entry.split)
 
 
 # --- layout ---------------------------------------------------------------

@@ -1,0 +1,98 @@
+"""What the commands of `gestray` share: their common options, and running a stage by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from gestray.artifacts import StageReport
+from gestray.config import parse_overrides, with_overrides
+from gestray.errors import UserError
+from gestray.store import Folder, default_store
+from jobs.display import metrics_table, results
+
+Store = Annotated[
+    str | None,
+    typer.Option(help="Folder or s3:// URI of the artifacts.", envvar="GESTRAY_STORE"),
+]
+Name = Annotated[str | None, typer.Option(help="Name of the artifact to make.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="ROLE=URI of an input; the newest of its kind otherwise."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Config values.")
+]
+Preset = Annotated[str, typer.Option(help="The method.")]
+Size = Annotated[str, typer.Option(help="small (a laptop) or paper (GPUs).")]
+
+
+def group(help_text: str) -> typer.Typer:
+    """Commands under one name."""
+    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """The one object of `--json`."""
+    results.file.write(json.dumps(values) + "\n")
+
+
+def finish(report: StageReport, as_json: bool) -> None:
+    """Print how a stage ended."""
+    if as_json:
+        print_json(report.as_json())
+        return
+    manifest = report.artifact.manifest
+    if manifest.kind == "evaluation":
+        print_evaluation(report)
+    elif manifest.metrics:
+        results.print(metrics_table(manifest.stage, manifest.metrics))
+    results.print(report.artifact.uri, markup=False, soft_wrap=True)
+
+
+def print_evaluation(report: StageReport) -> None:
+    """Print the table of an evaluation and where its report lies."""
+    from gestray.reports.tables import retrieval_table
+    from jobs.evaluate import REPORT, methods_of
+
+    methods, gallery_size, synthetic = methods_of(report.artifact)
+    results.print(retrieval_table(methods, gallery_size, synthetic))
+    metrics = report.artifact.manifest.metrics
+    results.print(f"grounder: {metrics['grounder']}", markup=False)
+    results.print(
+        f"report: {report.artifact.folder.child(REPORT).uri}", markup=False, soft_wrap=True
+    )
+
+
+def run_by_hand(
+    stage_name: str,
+    artifact_name: str,
+    store: str | None,
+    given: Sequence[str] | None,
+    overrides: Sequence[str] | None,
+    as_json: bool,
+    values: Mapping[str, Any] | None = None,
+    skip: Callable[[Any], frozenset[str]] = lambda config: frozenset(),
+) -> None:
+    """Run one stage by hand. `values` come from options, `overrides` go on top."""
+    from jobs.stages import choose_inputs, run_named, stage_config, stage_named
+
+    tree = with_overrides(values or {}, parse_overrides(overrides or ()))
+    config = stage_config(stage_name, tree, stage_name)
+    target = Folder(store or default_store())
+    inputs = choose_inputs(stage_named(stage_name), target, _roles(given or ()), skip(config))
+    finish(run_named(stage_name, target, artifact_name, config, inputs), as_json)
+
+
+def _roles(given: Sequence[str]) -> dict[str, str]:
+    roles = {}
+    for item in given:
+        role, equals, uri = item.partition("=")
+        if not equals:
+            raise UserError(f"--input {item!r}: expected ROLE=URI, as in takes=s3://bucket/takes/…")
+        roles[role] = uri
+    return roles
