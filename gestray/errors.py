@@ -31,3 +31,8 @@ class BadInput(UserError):
 
     def __reduce__(self) -> tuple:
         return type(self), (self.file, self.field, self.found, self.expected)
+
+
+def shorten(text: str) -> str:
+    """`text` as an error can quote it: at most 40 characters."""
+    return text if len(text) <= 40 else f"{text[:37]}..."

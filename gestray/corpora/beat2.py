@@ -31,8 +31,8 @@ from gestray.corpora.take import (
     check_take_id,
 )
 from gestray.errors import BadInput, UserError
-from gestray.speech.audio import LONGEST_RECORDING_S, SAMPLE_RATE, decode_wav
-from gestray.speech.words import MAX_TEXTGRID_BYTES, Word, decode_text, parse_textgrid
+from gestray.speech.audio import LONGEST_RECORDING_S, SAMPLE_RATE, decode_audio
+from gestray.speech.words import MAX_WORDS_BYTES, Word, decode_text, parse_words
 
 SPLIT_FILE = "train_test_split.csv"
 
@@ -366,7 +366,7 @@ def _read_audio(corpus: CorpusFolder, file: str, take: Take) -> bytes | None:
     if stream is None:
         return None
     with stream:
-        audio = decode_wav(stream, file)
+        audio = decode_audio(stream, file)
     seconds = len(audio) / (2 * SAMPLE_RATE)
     motion_seconds = (take.num_frames or 0) / FPS
     if seconds < SHORTEST_AUDIO * motion_seconds:
@@ -376,10 +376,10 @@ def _read_audio(corpus: CorpusFolder, file: str, take: Take) -> bytes | None:
 
 
 def _read_words(corpus: CorpusFolder, file: str, take: Take) -> list[Word] | None:
-    data = corpus.read(file, MAX_TEXTGRID_BYTES)
+    data = corpus.read(file, MAX_WORDS_BYTES)
     if data is None:
         return None
-    words = parse_textgrid(data, file)
+    words = parse_words(data, file)
     recorded = max((take.num_frames or 0) / FPS, len(take.audio or b"") / (2 * SAMPLE_RATE))
     end = max((word.end_s or 0.0 for word in words), default=0.0)
     if recorded and end > recorded + WORDS_OVERRUN_S:

@@ -1,13 +1,16 @@
 """Speech audio as gestray keeps it: PCM16, mono, 16 kHz.
 
 Every speech model of the field listens at 16 kHz, and 16 bits hold what a
-microphone gives. Recordings come at any rate, width and number of channels;
-they are converted once, here, block by block, so that memory stays at the
-size of the result.
+microphone gives. Recordings come in any format, rate, width and number of
+channels; they are converted once, here, block by block, so that memory stays
+at the size of the result. What a file loses on its way (a download cut short,
+a hole in a stream) would shift all that follows against the motion, so each
+format's own statement of its length is held against what it yields.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -23,52 +26,60 @@ SAMPLE_RATE = 16_000
 #: Longer recordings are refused (seconds); a take is held in memory whole.
 LONGEST_RECORDING_S = 6 * 3600
 
+#: Sampling rates of speech recordings, in Hz; others are damage.
+LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
+
+MOST_CHANNELS = 8
+
+_FORMATS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3"}
+_EXPECTED = "a WAV, FLAC, MP3 or Ogg (Vorbis, Opus) file; convert others, as with ffmpeg"
 _BLOCK_FRAMES = 1 << 16
+# libsndfile's words for a file of no known kind, and for a length not stated.
+_UNRECOGNISED_FORMAT = 1
+_UNKNOWN_FRAMES = 2**63 - 1
 # What a RIFF header says where the writer did not know the size (pipes, or
 # files beyond 2 GB): such a header tells nothing about truncation.
 _UNKNOWN_RIFF_SIZES = range(0x7FFF_F000, 0x1_0000_0000)
 
 
-def read_wav(path: str | Path) -> bytes:
-    """Samples of the WAV file at `path` as little-endian PCM16, mono, 16 kHz.
+def read_audio(path: str | Path) -> bytes:
+    """Samples of the audio file at `path` as little-endian PCM16, mono, 16 kHz.
 
     Raises:
-        BadInput: see `decode_wav`.
+        BadInput: see `decode_audio`.
         OSError: the file cannot be opened.
     """
     with open(path, "rb") as file:
-        return decode_wav(file, str(path))
+        return decode_audio(file, str(path))
 
 
-def decode_wav(stream: BinaryIO, file: str) -> bytes:
-    """Samples of a WAV file as little-endian PCM16, mono, 16 kHz.
+def decode_audio(stream: BinaryIO, file: str) -> bytes:
+    """Samples of a WAV, FLAC, MP3 or Ogg file as little-endian PCM16, mono, 16 kHz.
 
-    Channels are averaged, other rates resampled (soxr, high quality), values
-    beyond full scale clipped. PCM16 mono 16 kHz passes through unchanged.
+    The format is told by the content, not by the name. Channels are averaged,
+    other rates resampled (soxr, high quality, without delay), values beyond
+    full scale clipped. PCM16 mono 16 kHz passes through unchanged.
 
     Args:
         stream: the open file, seekable.
         file: its name, for errors.
 
     Raises:
-        BadInput: not a WAV file, cut short, without samples, with NaN or
-            infinite samples, or longer than `LONGEST_RECORDING_S`.
+        BadInput: another format, cut short or with a hole, without samples,
+            with NaN or infinite samples, longer than `LONGEST_RECORDING_S`, or
+            with a rate or number of channels that no recording has.
     """
-    _check_riff(stream, file)
+    _check_container(stream, file)
     try:
-        with soundfile.SoundFile(stream) as sound:
-            seconds = sound.frames / sound.samplerate
-            if sound.frames == 0:
-                raise BadInput(file, "samples", "none", "at least one")
-            if seconds > LONGEST_RECORDING_S:
-                expected = f"at most {LONGEST_RECORDING_S} s"
-                raise BadInput(file, "duration", f"{seconds:.0f} s", expected)
+        with _Forward(stream) as sound:
+            _check_description(sound, file)
             samples = _convert(sound, file)
     except soundfile.LibsndfileError as error:
-        raise BadInput(file, "audio", f"unreadable data ({error})", "a WAV file") from None
-    if len(samples) == 0:
-        raise BadInput(file, "duration", f"{seconds:g} s", "at least one sample at 16 kHz")
-    return samples.tobytes()
+        field = "header" if error.code == _UNRECOGNISED_FORMAT else "audio"
+        raise BadInput(file, field, f"unreadable data ({error.error_string})", _EXPECTED) from None
+    if not samples:
+        raise BadInput(file, "duration", "too little sound", "at least one sample at 16 kHz")
+    return samples
 
 
 def pcm16_to_float(samples: bytes | memoryview) -> np.ndarray:
@@ -76,32 +87,119 @@ def pcm16_to_float(samples: bytes | memoryview) -> np.ndarray:
     return np.frombuffer(samples, dtype="<i2").astype(np.float32) / np.float32(32768)
 
 
-def _check_riff(stream: BinaryIO, file: str) -> None:
-    """Refuse what is not a WAV file, or holds fewer bytes than its header says."""
+def sample_at(seconds: float) -> int:
+    """Index of the sample nearest to a time since the start of the recording."""
+    return round(seconds * SAMPLE_RATE)
+
+
+def samples_of_frames(first: int, last: int, fps: int = 30) -> slice:
+    """The samples heard during frames `first` to `last`, `last` exclusive.
+
+    A frame rarely lasts a whole number of samples (533 1/3 at 30 fps), so
+    neighbouring slices differ by one in length. They meet without gap or
+    overlap, and each begins within half a sample of its frame, however late.
+    """
+    # Nearest integer to frame * SAMPLE_RATE / fps, in integers.
+    start, stop = ((2 * frame * SAMPLE_RATE + fps) // (2 * fps) for frame in (first, last))
+    return slice(start, stop)
+
+
+class _Forward(soundfile.SoundFile):
+    """A sound file that is read from front to back.
+
+    `SoundFile` seeks to where it already is after every read. In an MP3 that
+    forgets what earlier frames left over for later ones, and the sound breaks
+    up at every block.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _check_description(sound: soundfile.SoundFile, file: str) -> None:
+    """Refuse what the file says of itself, before anything is decoded."""
+    if sound.format not in _FORMATS:
+        raise BadInput(file, "header", f"format {sound.format}", _EXPECTED)
+    if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
+        expected = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz"
+        raise BadInput(file, "sample rate", f"{sound.samplerate} Hz", expected)
+    if sound.channels > MOST_CHANNELS:
+        raise BadInput(file, "channels", str(sound.channels), f"at most {MOST_CHANNELS}")
+    if sound.frames == 0:
+        raise BadInput(file, "samples", "none", "at least one")
+    if sound.frames != _UNKNOWN_FRAMES:
+        _check_duration(sound.frames, sound.samplerate, file)
+
+
+def _check_duration(frames: int, rate: int, file: str) -> None:
+    if frames > LONGEST_RECORDING_S * rate:
+        expected = f"at most {LONGEST_RECORDING_S} s"
+        raise BadInput(file, "duration", f"{frames / rate:.0f} s or more", expected)
+
+
+def _convert(sound: soundfile.SoundFile, file: str) -> bytes:
+    """Samples of `sound` as PCM16, mono, 16 kHz."""
+    as_is = (sound.samplerate, sound.channels, sound.subtype) == (SAMPLE_RATE, 1, "PCM_16")
+    resampler = soxr.ResampleStream(sound.samplerate, SAMPLE_RATE, 1, dtype="float32")
+    samples = io.BytesIO()
+    frames = 0
+    dtype = "int16" if as_is else "float32"
+    while len(block := sound.read(_BLOCK_FRAMES, dtype=dtype, always_2d=True)):
+        frames += len(block)
+        _check_duration(frames, sound.samplerate, file)
+        if as_is:
+            samples.write(block.astype("<i2", copy=False).tobytes())
+            continue
+        if not np.isfinite(block).all():
+            raise BadInput(file, "samples", "NaN or infinite values", "finite samples")
+        samples.write(_to_pcm16(resampler.resample_chunk(block.mean(axis=1))))
+    if sound.frames not in (frames, _UNKNOWN_FRAMES):
+        expected = f"the {sound.frames} that it states"
+        raise BadInput(file, "size", f"{frames} samples that can be read", expected)
+    if not as_is:
+        samples.write(_to_pcm16(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
+    return samples.getvalue()
+
+
+def _to_pcm16(samples: np.ndarray) -> bytes:
+    return np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
+
+
+# --- what libsndfile passes over ------------------------------------------
+
+
+def _check_container(stream: BinaryIO, file: str) -> None:
+    """Refuse a file that holds less than its container says; leaves `stream` at its start."""
     head = stream.read(12)
     size = stream.seek(0, os.SEEK_END)
+    if size == 0:
+        raise BadInput(file, "header", "an empty file", _EXPECTED)
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
+        _check_riff(stream, file, head, size)
+    elif head[:4] == b"OggS":
+        _check_ogg(stream, file, size)
     stream.seek(0)
-    if head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:] != b"WAVE":
-        raise BadInput(file, "header", repr(head), "a WAV file (RIFF ... WAVE)")
+
+
+def _check_riff(stream: BinaryIO, file: str, head: bytes, size: int) -> None:
+    """Refuse a RIFF file that is shorter than its header says."""
     declared = int.from_bytes(head[4:8], "big" if head[:4] == b"RIFX" else "little")
     if declared not in _UNKNOWN_RIFF_SIZES and size < declared + 8:
         raise BadInput(file, "size", f"{size} bytes", f"{declared + 8}, as the header says")
 
 
-def _convert(sound: soundfile.SoundFile, file: str) -> np.ndarray:
-    """Samples of `sound` as int16, mono, 16 kHz."""
-    if (sound.samplerate, sound.channels, sound.subtype) == (SAMPLE_RATE, 1, "PCM_16"):
-        return sound.read(dtype="int16").astype("<i2", copy=False)
-    resampler = soxr.ResampleStream(sound.samplerate, SAMPLE_RATE, 1, dtype="float32")
-    parts = []
-    for block in sound.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True):
-        if not np.isfinite(block).all():
-            raise BadInput(file, "samples", "NaN or infinite values", "finite samples")
-        mono = block.mean(axis=1)
-        parts.append(_to_pcm16(resampler.resample_chunk(mono)))
-    parts.append(_to_pcm16(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
-    return np.concatenate(parts)
+# A page of an Ogg file is at most this long, header included.
+# https://www.rfc-editor.org/rfc/rfc3533#section-6
+_LONGEST_OGG_PAGE = 65_307
+_OGG_HEADER = 27
 
 
-def _to_pcm16(samples: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2")
+def _check_ogg(stream: BinaryIO, file: str, size: int) -> None:
+    """Refuse an Ogg file whose last page does not end the stream, or is cut."""
+    stream.seek(max(0, size - 2 * _LONGEST_OGG_PAGE))
+    tail = stream.read(2 * _LONGEST_OGG_PAGE)
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    segments = page[26] if len(page) >= _OGG_HEADER else 0
+    whole = _OGG_HEADER + segments + sum(page[_OGG_HEADER : _OGG_HEADER + segments])
+    if len(page) < whole or not page[5] & 4:
+        raise BadInput(file, "size", "an end within the stream", "a page that ends the stream")

@@ -11,7 +11,7 @@ from praatio import textgrid
 from praatio.utilities.constants import Interval
 
 from gestray.errors import BadInput
-from gestray.speech.words import MAX_TEXTGRID_BYTES, Word, parse_textgrid, read_textgrid
+from gestray.speech.words import MAX_WORDS_BYTES, Word, parse_words, read_words
 
 INTERVALS = [(0.0, 0.5, ""), (0.5, 0.9, "so"), (0.9, 1.4, 'the "big"'), (1.4, 2.0, "sp")]
 WORDS = [Word("so", 0.5, 0.9), Word('the "big"', 0.9, 1.4)]
@@ -47,12 +47,12 @@ def test_both_formats_in_every_encoding(tmp_path: Path, text: str, encoding: str
         path.write_bytes(text.replace("\n", "\r\n").encode())
     else:
         path.write_bytes(text.encode(encoding))
-    assert read_textgrid(path) == WORDS
+    assert read_words(path) == WORDS
 
 
 @pytest.mark.parametrize("label", ["", "  ", "sp", "SIL", "<eps>"])
 def test_silences_are_dropped(label: str) -> None:
-    assert parse_textgrid(long_textgrid([(0, 1, label)]).encode(), "f") == []
+    assert parse_words(long_textgrid([(0, 1, label)]).encode(), "f") == []
 
 
 def test_other_tiers_are_read_over() -> None:
@@ -62,11 +62,11 @@ def test_other_tiers_are_read_over() -> None:
         '"IntervalTier" "phones" 0 9 1  0 9 "AH0"\n'
         '"IntervalTier" "words" 0 9 1  0 9 "a"\n'
     )
-    assert parse_textgrid(text.encode(), "f") == [Word("a", 0, 9)]
+    assert parse_words(text.encode(), "f") == [Word("a", 0, 9)]
 
 
 def test_accepts_scientific_notation_and_rounding_overlap() -> None:
-    words = parse_textgrid(long_textgrid([("1e-05", 0.5, "a"), (0.4999, 1, "b")]).encode(), "f")
+    words = parse_words(long_textgrid([("1e-05", 0.5, "a"), (0.4999, 1, "b")]).encode(), "f")
     assert words == [Word("a", 1e-05, 0.5), Word("b", 0.4999, 1.0)]
 
 
@@ -90,12 +90,12 @@ def test_accepts_scientific_notation_and_rounding_overlap() -> None:
         (long_textgrid([(1, 2, "a"), (0, 1, "b")]).encode(), "tier words, interval 2"),
         (long_textgrid([(2, 1, "a")]).encode(), "tier words, interval 1"),
         (long_textgrid([(1, 1, "a")]).encode(), "tier words, interval 1"),
-        (b" " * (MAX_TEXTGRID_BYTES + 1), "size"),
+        (b" " * (MAX_WORDS_BYTES + 1), "size"),
     ],
 )
 def test_damage_is_named(data: bytes, field: str) -> None:
     with pytest.raises(BadInput) as error:
-        parse_textgrid(data, "textgrid/x.TextGrid")
+        parse_words(data, "textgrid/x.TextGrid")
     assert (error.value.file, error.value.field) == ("textgrid/x.TextGrid", field)
 
 
@@ -103,7 +103,7 @@ def test_every_truncation_is_refused() -> None:
     data = long_textgrid(INTERVALS).rstrip().encode()
     for end in range(len(data)):
         with pytest.raises(BadInput):
-            parse_textgrid(data[:end], "f")
+            parse_words(data[:end], "f")
 
 
 LABELS = st.text(
@@ -128,4 +128,4 @@ def test_agrees_with_praatio(tmp_path_factory, steps: list, short: bool) -> None
         for start, end, text in intervals
         if text.strip().lower() not in silent
     ]
-    assert read_textgrid(path) == expected
+    assert read_words(path) == expected
