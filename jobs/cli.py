@@ -18,6 +18,7 @@ from gestray.errors import UserError
 from gestray.store import Folder, default_store
 from jobs import ingest_cli
 from jobs.command import (
+    EVALUATIONS,
     AsJson,
     Inputs,
     Name,
@@ -94,7 +95,7 @@ def run(
         last = reports[-1].as_json()
         print_json({**last, "stages": [report.as_json() for report in reports]})
         return
-    evaluations = [r for r in reports if r.artifact.manifest.kind == "evaluation"]
+    evaluations = [r for r in reports if r.artifact.manifest.stage in EVALUATIONS]
     for report in evaluations:
         print_evaluation(report)
     if not evaluations:
@@ -179,6 +180,22 @@ def anchors_ground(
     """Find what each gesture means in its transcript."""
     values = {"grounder": grounder, "vllm": {"model": model}}
     run_by_hand("anchors.ground", name or "anchors", store, inputs, overrides, as_json, values)
+
+
+@anchors.command("evaluate")
+def anchors_evaluate(
+    overrides: Overrides = None,
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what is read off motion with a corpus's gold physical forms.
+
+    Recorded motion and, with a tokenizer, what comes back from its tokens. Example:
+    `gestray anchors evaluate split=val`.
+    """
+    run_by_hand("anchors.evaluate", name or "forms", store, inputs, overrides, as_json)
 
 
 @encoder.command("train")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gestray.artifacts import StageReport
+from gestray.artifacts import Artifact, StageReport
 from gestray.config import parse_overrides, with_overrides
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
@@ -47,7 +47,7 @@ def finish(report: StageReport, as_json: bool) -> None:
         print_json(report.as_json())
         return
     manifest = report.artifact.manifest
-    if manifest.kind == "evaluation":
+    if manifest.stage in EVALUATIONS:
         print_evaluation(report)
     elif manifest.metrics:
         results.print(metrics_table(manifest.stage, manifest.metrics))
@@ -55,17 +55,34 @@ def finish(report: StageReport, as_json: bool) -> None:
 
 
 def print_evaluation(report: StageReport) -> None:
-    """Print the table of an evaluation and where its report lies."""
-    from gestray.reports.tables import retrieval_table
-    from jobs.evaluate import REPORT, methods_of
+    """Print the table of an evaluation and where its page lies."""
+    EVALUATIONS[report.artifact.manifest.stage](report.artifact)
+    page = report.artifact.folder.child("report.html").uri
+    results.print(f"report: {page}", markup=False, soft_wrap=True)
 
-    methods, gallery_size, synthetic = methods_of(report.artifact)
+
+def _print_retrieval(evaluation: Artifact) -> None:
+    from gestray.reports.tables import retrieval_table
+    from jobs.evaluate import methods_of
+
+    methods, gallery_size, synthetic = methods_of(evaluation)
     results.print(retrieval_table(methods, gallery_size, synthetic))
-    metrics = report.artifact.manifest.metrics
-    results.print(f"grounder: {metrics['grounder']}", markup=False)
-    results.print(
-        f"report: {report.artifact.folder.child(REPORT).uri}", markup=False, soft_wrap=True
-    )
+    results.print(f"grounder: {evaluation.manifest.metrics['grounder']}", markup=False)
+
+
+def _print_forms(evaluation: Artifact) -> None:
+    from gestray.reports.tables import forms_table
+    from jobs.forms import scores_of
+
+    synthetic = evaluation.manifest.metrics["synthetic"]
+    results.print(forms_table(scores_of(evaluation.folder), synthetic))
+
+
+#: Stages that end with a page and a table, and what prints the table.
+EVALUATIONS: dict[str, Callable[[Artifact], None]] = {
+    "anchors.evaluate": _print_forms,
+    "evaluate.retrieval": _print_retrieval,
+}
 
 
 def run_by_hand(

@@ -29,6 +29,7 @@ _STAGES = {
     "tokenizer.encode": "jobs.tokenizer:ENCODE",
     "anchors.verbalize": "jobs.anchors:VERBALIZE",
     "anchors.ground": "jobs.anchors:GROUND",
+    "anchors.evaluate": "jobs.forms:EVALUATE",
     "encoder.train": "jobs.encoder:TRAIN",
     "encoder.embed": "jobs.encoder:EMBED",
     "index.build": "jobs.index:BUILD",

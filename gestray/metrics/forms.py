@@ -45,8 +45,8 @@ _OF_HAND: dict[str, Callable[[HandForm], str]] = {
     "amplitude": lambda hand: hand.trajectory.amplitude,
     "speed": lambda hand: hand.trajectory.speed,
 }
-# Right only if all of their fields are.
-_GROUPS: dict[str, tuple[str, ...]] = {
+#: Right only if all of their fields are.
+GROUPS: dict[str, tuple[str, ...]] = {
     "location": ("zone", "height", "side", "reach"),
     "path and direction": ("path", "direction"),
 }
@@ -69,7 +69,7 @@ _TERMS: dict[str, tuple[str, ...]] = {
     "speed": get_args(vocabulary.Speed),
 }
 
-FIELDS: tuple[str, ...] = (*_OF_GESTURE, *_OF_HAND, *_GROUPS)
+FIELDS: tuple[str, ...] = (*_OF_GESTURE, *_OF_HAND, *GROUPS)
 """Everything that is scored."""
 
 
@@ -147,7 +147,7 @@ def score_forms(
                 field: (of_hand(hand), of_hand(other) if other is not None else ABSENT)
                 for field, of_hand in _OF_HAND.items()
             }
-            for group, fields in _GROUPS.items():
+            for group, fields in GROUPS.items():
                 pairs = [terms[field] for field in fields]
                 terms[group] = (
                     ", ".join(wanted_term for wanted_term, _ in pairs),

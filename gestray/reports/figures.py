@@ -138,6 +138,29 @@ def codebook_use(streams: Mapping[str, Sequence[tuple[float, float]]]) -> str:
         return _svg(figure, "Codes in use per quantizer level, with perplexity")
 
 
+def by_levels(parts: Mapping[str, Sequence[float]], unit: str, label: str) -> str:
+    """A figure of each part over the number of quantizer levels used; "" without parts."""
+    if not parts:
+        return ""
+    with _style():
+        figure, axes = _figure(2.3)
+        for index, (part, values) in enumerate(parts.items()):
+            axes.plot(
+                range(1, len(values) + 1),
+                values,
+                color=_SERIES[index % len(_SERIES)],
+                linestyle=_DASHES[index % len(_DASHES)],
+                marker=_MARKERS[index % len(_MARKERS)],
+                label=part,
+            )
+        axes.set_xticks(range(1, max(map(len, parts.values())) + 1))
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("quantizer levels")
+        axes.set_ylabel(unit)
+        axes.legend(loc="upper right")
+        return _svg(figure, label)
+
+
 def losses(rows: Sequence[Mapping[str, float]], model: str) -> str:
     """Every named loss of the training of `model` over its steps; logarithmic if all are positive.
 

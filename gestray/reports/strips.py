@@ -90,6 +90,41 @@ def strip_svg(
     )
 
 
+def hands_svg(positions: ArrayLike, label: str = "Both hands, seen from the palm") -> str:
+    """Both hands of one pose, palms to the reader, fingers up, the speaker's left hand right.
+
+    Args:
+        positions: (55, 3) joint positions in metres.
+        label: what the picture is, for those who do not see it.
+
+    Returns:
+        One `<svg>` element. It scales to its container's width.
+    """
+    points = np.asarray(positions, np.float64)
+    hands = []
+    for side, place in (("left", 150), ("right", -150)):
+        wrist = points[joint(f"{side}_wrist")]
+        up = _unit(points[joint(f"{side}_middle1")] - wrist)
+        to_thumb = points[joint(f"{side}_index1")] - points[joint(f"{side}_pinky1")]
+        to_thumb = _unit(to_thumb - (to_thumb @ up) * up)
+        # Facing a left palm, its thumb is on the reader's left.
+        x = -to_thumb if side == "left" else to_thumb
+        for finger in FINGERS:
+            names = ("wrist", *(f"{finger}{segment}" for segment in (1, 2, 3)))
+            line = points[[joint(f"{side}_{name}") for name in names]] - wrist
+            drawn = np.rint(1000 * np.stack([line @ x, -(line @ up)], axis=-1)).astype(np.int64)
+            hands.append(_with_tip(drawn) + np.array([place, 0]))
+    return (
+        f'<svg class="strip" role="img" aria-label="{escape(label)}" viewBox="-280 -230 560 270" '
+        'fill="none" stroke="var(--accent, currentColor)" stroke-width="14" stroke-linecap="round" '
+        f'stroke-linejoin="round"><path d="{_path(hands)}"/></svg>'
+    )
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+
+
 def _front_view(points: NDArray[np.float64]) -> NDArray[np.int64]:
     """(T, J, 2) whole millimetres: x to the right, y down, the pelvis at the origin."""
     shoulders = points[:, _SHOULDERS[0]] - points[:, _SHOULDERS[1]]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from gestray.metrics.forms import FieldScore
 from gestray.metrics.retrieval import DIRECTIONS
 from gestray.reports.page import number, percent, span
 from gestray.reports.retrieval import DIRECTION_TITLES, METRICS, MethodResult, best_values
@@ -58,4 +59,26 @@ def retrieval_table(methods: Sequence[MethodResult], gallery_size: int, syntheti
                     text += f"\n[dim]{span(interval)}[/dim]"
                 cells.append(text)
         table.add_row(*cells)
+    return table
+
+
+def forms_table(scores: Mapping[str, Mapping[str, FieldScore]], synthetic: bool) -> Table:
+    """Accuracy in percent of each field of the physical form, one column a source of motion."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(
+        title="Physical form against gold, percent",
+        caption="synthetic data" if synthetic else None,
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("field")
+    for source in scores:
+        table.add_column(source, justify="right")
+    table.add_column("n", justify="right")
+    for name, score in next(iter(scores.values())).items():
+        if score.total:
+            found = (percent(fields[name].accuracy) for fields in scores.values())
+            table.add_row(name, *found, number(score.total))
     return table

@@ -1,0 +1,190 @@
+"""Evaluation of the verbalizer: what it reads off motion, beside a corpus's gold forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from gestray.artifacts import Artifact, Stage, StageResult, StageRun, provenance
+from gestray.config import Config
+from gestray.corpora.splits import spans
+from gestray.errors import UserError
+from gestray.form import PhysicalForm
+from gestray.metrics.forms import FieldScore, score_forms
+from gestray.store import Folder
+from gestray.views.catalog import TakeRef, read_catalog, read_columns
+from jobs.cluster import connect
+from jobs.rows import map_takes, read_rows, write_rows
+
+REPORT = "report.html"
+RECORDED, REBUILT = "recorded", "through tokens"
+
+_SCHEMA = pa.schema(
+    [
+        ("take_id", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("gold", pa.string()),
+        (RECORDED, pa.string()),
+        (REBUILT, pa.string()),
+    ]
+)
+
+
+class EvaluateConfig(Config):
+    """What `gestray anchors evaluate` does.
+
+    Args:
+        split: whose gestures are described.
+        margin_s: motion before and after a gold gesture whose phases are unknown, seconds.
+        actors: processes that describe.
+    """
+
+    EXECUTION: ClassVar[frozenset[str]] = frozenset({"actors"})
+
+    split: str = "test"
+    margin_s: float = Field(0.6, ge=0)
+    actors: int = Field(2, ge=1)
+
+
+class GestureDescriber:
+    """Describes the gold gestures of a take; runs in an actor."""
+
+    columns = ("poses", "gold")
+
+    def __init__(self, config: EvaluateConfig, tokenizer: Folder | None) -> None:
+        from gestray.tokenizers.model import MotionTokenizer
+
+        self.config = config
+        self.model = MotionTokenizer.from_folder(tokenizer) if tokenizer else None
+
+    def __call__(self, ref: TakeRef, take: pa.Table) -> pa.Table:
+        import torch
+
+        from gestray.anchors.verbalize import describe_many
+        from gestray.corpora.take import motion_from_column
+
+        golds = _golds(ref, take, self.config.split)
+        if not golds:
+            return _SCHEMA.empty_table()
+        poses = motion_from_column(take["poses"])
+        assert poses is not None, "a take without motion has no gestures"
+        clips = [torch.from_numpy(poses[self._frames(ref, gold)].copy()) for gold in golds]
+        found = {RECORDED: describe_many(clips)}
+        if self.model is not None:
+            rebuilt = [self.model.decode(self.model.encode(clip[None]))[0] for clip in clips]
+            found[REBUILT] = describe_many(
+                [motion[: len(clip)] for motion, clip in zip(rebuilt, clips, strict=True)]
+            )
+        columns = {
+            "take_id": [ref.take_id] * len(golds),
+            "start_s": [gold["start_s"] for gold in golds],
+            "end_s": [gold["end_s"] for gold in golds],
+            "gold": [gold["form"] for gold in golds],
+            **{name: [form.model_dump_json() for form in forms] for name, forms in found.items()},
+        }
+        return pa.table({**dict.fromkeys(_SCHEMA.names, [None] * len(golds)), **columns}, _SCHEMA)
+
+    def _frames(self, ref: TakeRef, gold: Mapping[str, Any]) -> slice:
+        from gestray.corpora.take import FPS
+        from gestray.form import GesturePhases
+
+        if gold["phases"] is None:
+            start_s = gold["start_s"] - self.config.margin_s
+            end_s = gold["end_s"] + self.config.margin_s
+        else:
+            phases = GesturePhases.model_validate_json(gold["phases"])
+            start_s, end_s = phases.start_s, phases.end_s
+        return slice(max(0, round(start_s * FPS)), min(ref.num_frames or 0, round(end_s * FPS)))
+
+
+def _golds(ref: TakeRef, take: pa.Table, split: str) -> list[dict[str, Any]]:
+    """A take's gold gestures that have a form and lie in the split."""
+    first, last = spans(ref.split, ref.duration_s)[split]
+    return [
+        gold
+        for gold in take["gold"][0].as_py() or ()
+        if gold["form"] is not None and first <= gold["start_s"] and gold["end_s"] <= last
+    ]
+
+
+def _run(run: StageRun[EvaluateConfig]) -> StageResult:
+    takes, tokenizer = run.inputs["takes"], run.inputs.get("tokenizer")
+    catalog = [
+        ref
+        for ref in read_catalog(takes.folder)
+        if ref.num_frames and run.config.split in spans(ref.split, ref.duration_s)
+    ]
+    expected = sum(
+        len(_golds(ref, read_columns(takes.folder, ref, ["gold"]), run.config.split))
+        for ref in catalog
+    )
+    if not expected:
+        raise UserError(
+            f"{takes.uri}: no take of split {run.config.split!r} has gold physical forms; evaluate "
+            "on a corpus that has them, such as the one of `gestray corpus synth`"
+        )
+    connect()
+    setup = {"config": run.config, "tokenizer": tokenizer.folder if tokenizer else None}
+    described = map_takes(takes.folder, catalog, GestureDescriber, setup, run.config.actors)
+    count = write_rows(run.folder, described, _SCHEMA, "describe gestures", expected)
+    scores = scores_of(run.folder)
+    run.folder.write_bytes(_page(run, takes, scores, count).encode(), REPORT)
+    metrics = {
+        f"{source.replace(' ', '_')}.{name.replace(' ', '_')}": score.accuracy
+        for source, fields in scores.items()
+        for name, score in fields.items()
+        if score.total
+    }
+    metrics = {"gestures": count, "synthetic": _synthetic(takes), **metrics}
+    return StageResult(expected, count, 0, metrics)
+
+
+def scores_of(folder: Folder) -> dict[str, dict[str, FieldScore]]:
+    """Source of the motion → field → score, of an evaluation's rows."""
+    rows = read_rows(folder)
+
+    def forms(column: str) -> list[PhysicalForm]:
+        return [PhysicalForm.model_validate_json(form) for form in rows[column].to_pylist()]
+
+    sources = [name for name in (RECORDED, REBUILT) if not rows[name].null_count]
+    return {source: score_forms(forms("gold"), forms(source)) for source in sources}
+
+
+def _page(
+    run: StageRun[EvaluateConfig],
+    takes: Artifact,
+    scores: Mapping[str, Mapping[str, FieldScore]],
+    count: int,
+) -> str:
+    from gestray.reports.forms import FormReport, render
+
+    lineage = {a.uri: a for artifact in run.inputs.values() for a in provenance(artifact)}
+    return render(
+        FormReport(
+            title="What the verbalizer sees",
+            synthetic=_synthetic(takes),
+            split=run.config.split,
+            gestures=count,
+            scores=scores,
+            corpus={"takes": takes.manifest.rows_out, f"{run.config.split} gestures": count},
+            provenance=[(a.manifest.stage, a.uri, a.manifest.seconds) for a in lineage.values()],
+        )
+    )
+
+
+def _synthetic(takes: Artifact) -> bool:
+    return bool(takes.manifest.metrics["synthetic"])
+
+
+EVALUATE = Stage(
+    name="anchors.evaluate",
+    makes="evaluation",
+    config_type=EvaluateConfig,
+    run=_run,
+    needs={"takes": "takes", "tokenizer": "tokenizer"},
+    optional=frozenset({"tokenizer"}),
+)
