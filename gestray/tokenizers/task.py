@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from gestray.motion.rotations import axis_angle_to_matrix, geodesic_distance
 from gestray.tokenizers.config import PART_JOINTS, TokenizerTraining
 from gestray.tokenizers.model import NUM_JOINTS, MotionTokenizer
 from gestray.training.task import Batch
+from gestray.views.frames import stack_frames
 from gestray.views.windows import Windows
 
 
@@ -30,10 +30,8 @@ class TokenizerTask:
         return MotionTokenizer(self.config.model)
 
     def collate(self, rows: pa.Table) -> Batch:
-        shape = (len(rows), self.config.windows.frames, NUM_JOINTS * 3)
-        joined = b"".join(rows["poses"].to_pylist())
-        poses = np.frombuffer(joined, np.float32).reshape(shape)
-        return {"poses": torch.from_numpy(poses.copy())}
+        poses = stack_frames(rows["poses"], self.config.windows.frames)
+        return {"poses": torch.from_numpy(poses)}
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         weights = self.config.losses

@@ -13,6 +13,7 @@ from gestray.config import Config
 from gestray.corpora.splits import spans
 from gestray.corpora.take import FPS, motion_from_column
 from gestray.views.catalog import TakeRef
+from gestray.views.frames import cut_frames
 
 COLUMNS = ("poses",)
 
@@ -54,8 +55,7 @@ class Windows:
         poses = motion_from_column(take["poses"])
         assert poses is not None, "a take without motion has no windows"
         starts = self._frames(ref)[0] + np.asarray(samples) * self.config.stride
-        frames = self.config.frames
-        return pa.table({"poses": [poses[start : start + frames].tobytes() for start in starts]})
+        return pa.table({"poses": cut_frames(poses, starts, self.config.frames)})
 
     def _frames(self, ref: TakeRef) -> tuple[int, int]:
         """First frame of the split in this take, and one past its last."""

@@ -1,0 +1,62 @@
+"""Stretches of motion as rows of bytes, and back: the copies that streaming cannot avoid.
+
+A row of a view holds float32 (frames, width) as bytes, because Arrow and Ray
+then move it without looking inside. A window of 64 poses has 42 kB, so what a
+stream costs is the number of times it is copied: once here when it is cut, and
+once when a batch is stacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+_FLOAT_BYTES = 4
+
+
+def cut_frames(motion: np.ndarray, starts: Sequence[int] | np.ndarray, length: int) -> pa.Array:
+    """Stretches of `length` frames that begin at `starts`, one row of bytes each.
+
+    Args:
+        motion: float32 (frames, width), in C order.
+        starts: first frames; stretches may overlap, and lie within the motion.
+        length: frames of a stretch.
+    """
+    frames, width = motion.shape
+    firsts = np.asarray(starts, dtype=np.int64)
+    assert not len(firsts) or 0 <= firsts.min() <= firsts.max() <= frames - length
+    stretches = np.lib.stride_tricks.as_strided(
+        motion,
+        shape=(max(0, frames - length + 1), length * width),
+        strides=(motion.strides[0], _FLOAT_BYTES),
+        writeable=False,
+    )
+    rows = stretches[firsts]
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * (length * width * _FLOAT_BYTES)
+    return pa.Array.from_buffers(
+        pa.binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(rows)]
+    )
+
+
+def stack_frames(column: pa.ChunkedArray, length: int) -> np.ndarray:
+    """Rows of `length` frames as one new float32 array (rows, length, width).
+
+    Raises:
+        ValueError: the rows differ in size, or do not hold `length` frames.
+    """
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    parts = []
+    for chunk in chunks:
+        _, offsets, data = chunk.buffers()
+        edges = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        sizes = np.diff(edges)
+        if sizes.min() != sizes.max() or sizes[0] % (length * _FLOAT_BYTES):
+            found = f"{sizes.min()} to {sizes.max()} bytes"
+            raise ValueError(f"rows of {found}, expected all to hold {length} frames")
+        values = np.frombuffer(data, np.float32, (edges[-1] - edges[0]) // 4, edges[0])
+        parts.append(values.reshape(len(chunk), length, -1))
+    if not parts:
+        raise ValueError(f"no rows, expected some of {length} frames")
+    return np.concatenate(parts)
