@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.corpora.beat2 import Beat2Source
 from gestray.corpora.folder import ABOUT_FILE, open_corpus
+from gestray.corpora.shards import SHARDS, ShardWriter
 from gestray.corpora.source import Source, TakeEntry
-from gestray.corpora.take import FPS, TAKE_SCHEMA, Take
+from gestray.corpora.take import FPS, Take
 from gestray.errors import BadInput, UserError
 from gestray.store import Folder
-from gestray.views.catalog import SHARDS
 from jobs.cluster import connect
 from jobs.display import progress, remarks
 
@@ -189,12 +188,9 @@ def _write_shard(plans: Any) -> dict[str, list[str]]:
     takes = _readable_takes(plan, quarantined)
     first = next(takes, None)
     if first is not None:
-        with (
-            plan.target.open_output(plan.shard) as stream,
-            pq.ParquetWriter(stream, TAKE_SCHEMA, compression="zstd") as writer,
-        ):
+        with plan.target.open_output(plan.shard) as stream, ShardWriter(stream) as writer:
             for take in _chain(first, takes):
-                writer.write_table(take.to_table())
+                writer.write(take)
                 stored.append(
                     {
                         "take_id": take.take_id,

@@ -57,18 +57,13 @@ def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def takes(synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """The takes of the synthetic corpus, ingested without a cluster."""
-    import pyarrow.parquet as pq
-
     from gestray.corpora.beat2 import list_takes, read_take
-    from gestray.corpora.take import TAKE_SCHEMA
+    from gestray.corpora.shards import ShardWriter
 
     folder = Folder(str(tmp_path_factory.mktemp("takes")))
-    with (
-        folder.open_output("shards/00000.parquet") as stream,
-        pq.ParquetWriter(stream, TAKE_SCHEMA, compression="zstd") as writer,
-    ):
+    with folder.open_output("shards/00000.parquet") as stream, ShardWriter(stream) as writer:
         for take_id in list_takes(synthetic_corpus).take_ids:
-            writer.write_table(read_take(synthetic_corpus, take_id).to_table())
+            writer.write(read_take(synthetic_corpus, take_id))
     return folder
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gestray.corpora.shards import SHARDS
 from gestray.errors import UserError
 from gestray.store import Folder
 
-SHARDS = "shards"
 FACTS = ["take_id", "speaker", "split", "num_frames", "duration_s", "words"]
 
 
