@@ -29,8 +29,14 @@ FORMS_SCHEMA = pa.schema(
         ("text", pa.string()),
         ("form", pa.string()),
         ("form_text", pa.string()),
+        # Of the gesture, in seconds of the take; null where there is none.
+        ("stroke_start_s", pa.float64()),
+        ("stroke_end_s", pa.float64()),
+        ("hold_end_s", pa.float64()),
     ]
 )
+# Where they are in `gestray.form.GesturePhases`.
+_PHASES = {"stroke_start_s": "stroke_s", "stroke_end_s": "hold_s", "hold_end_s": "retraction_s"}
 
 
 class VerbalizeConfig(Config):
@@ -45,23 +51,35 @@ class Verbalizer:
     """Tokens of phrases back to motion, to physical form, to its sentence; runs in an actor."""
 
     def __init__(self, tokenizer: Folder) -> None:
+        from gestray.anchors.primitives import PrimitiveVerbalizer
         from gestray.tokenizers.model import MotionTokenizer
 
-        self.model = MotionTokenizer.from_folder(tokenizer)
+        model = MotionTokenizer.from_folder(tokenizer)
+        self.parts = list(model.streams)
+        self.verbalizer = PrimitiveVerbalizer(model)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        import torch
+        from gestray.anchors.verbalize import sentence
 
-        from gestray.anchors.verbalize import describe_many, sentence
-
-        motions = []
-        for row in rows.to_pylist():
-            codes = {part: torch.tensor(row[CODES + part])[None] for part in self.model.streams}
-            motions.append(self.model.decode(codes)[0, : row["num_frames"]])
-        forms = describe_many(motions)
-        rows = rows.append_column("form", pa.array([form.model_dump_json() for form in forms]))
-        rows = rows.append_column("form_text", pa.array([sentence(form) for form in forms]))
-        return rows.select(FORMS_SCHEMA.names).cast(FORMS_SCHEMA)
+        columns = {part: rows[CODES + part].to_pylist() for part in self.parts}
+        gestures = [{part: columns[part][i] for part in self.parts} for i in range(len(rows))]
+        found = self.verbalizer.describe_many(gestures, rows["num_frames"].to_pylist())
+        # Phases count from the start of their phrase, columns from that of the take.
+        starts = rows["start_s"].to_pylist()
+        times: list[dict[str, float | None]] = [
+            dict.fromkeys(_PHASES)
+            if phases is None
+            else {column: start + getattr(phases, name) for column, name in _PHASES.items()}
+            for start, (_, phases) in zip(starts, found, strict=True)
+        ]
+        made = {
+            "form": [form.model_dump_json() for form, _ in found],
+            "form_text": [sentence(form) for form, _ in found],
+            **{column: [row[column] for row in times] for column in _PHASES},
+        }
+        kept = [name for name in FORMS_SCHEMA.names if name not in made]
+        table = {**{name: rows[name] for name in kept}, **made}
+        return pa.table({name: table[name] for name in FORMS_SCHEMA.names}, FORMS_SCHEMA)
 
 
 def _verbalize(run: StageRun[VerbalizeConfig]) -> StageResult:

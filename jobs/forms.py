@@ -84,7 +84,10 @@ class GestureDescriber:
             "start_s": [gold["start_s"] for gold in golds],
             "end_s": [gold["end_s"] for gold in golds],
             "gold": [gold["form"] for gold in golds],
-            **{name: [form.model_dump_json() for form in forms] for name, forms in found.items()},
+            **{
+                name: [description.form.model_dump_json() for description in descriptions]
+                for name, descriptions in found.items()
+            },
         }
         return pa.table({**dict.fromkeys(_SCHEMA.names, [None] * len(golds)), **columns}, _SCHEMA)
 

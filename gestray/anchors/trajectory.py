@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gestray.anchors import thresholds
 from gestray.anchors.hand_tracks import HandTracks
-from gestray.anchors.stroke import first_and_last, masked_mean
+from gestray.anchors.phases import first_and_last, masked_mean
 from gestray.form import Amplitude, Direction, Path, Relation, Speed, Trajectory
 
 STATIC = Trajectory(path="static", direction="none", repetitions=0, amplitude="none", speed="still")
@@ -28,9 +28,9 @@ def trajectories(tracks: HandTracks, stroke: Tensor) -> list[tuple[Trajectory, T
     """The trajectories of the left and the right hand in each clip's stroke.
 
     The path is classified in the plane of its two principal axes: by how often it
-    swings along the first, by its width to its length, and by how far it turns
-    about its centre. The direction of a circle is that of its topmost point (its
-    foremost point where it lies flat), which does not depend on where it starts.
+    swings along the first, by how far it bows out to one side on the way, and by how
+    far it turns about its centre. The direction of a circle is that of its topmost point
+    (its foremost point where it lies flat), which does not depend on where it starts.
 
     Args:
         tracks: measurements of B clips.
@@ -52,7 +52,7 @@ def trajectories(tracks: HandTracks, stroke: Tensor) -> list[tuple[Trajectory, T
     )
     heading = axes[..., 0] * sense[..., None]
     is_zigzag = (heading.abs().argmax(dim=-1) == 0) & (swings >= thresholds.ZIGZAG_FROM_SWINGS)
-    is_arc = width >= thresholds.ARC_FROM_WIDTH
+    is_arc = _bow(along, mask) >= thresholds.ARC_FROM_BOW * length
     heading = torch.where(is_circle[..., None], _circling(axes, turn), heading)
     rounds = (turn.abs() / (2 * math.pi)).round()
     # A pass is a swing in the direction of the first; the way back is not counted.
@@ -77,12 +77,13 @@ def trajectories(tracks: HandTracks, stroke: Tensor) -> list[tuple[Trajectory, T
     return list(zip(hands[0::2], hands[1::2], strict=True))
 
 
-def relations(tracks: HandTracks, stroke: Tensor) -> list[Relation]:
+def relations(tracks: HandTracks, stroke: Tensor, touching: Tensor) -> list[Relation]:
     """How the two hands of each clip relate in the stroke, given that both take part.
 
     Args:
         tracks: measurements of B clips.
         stroke: mask (B, T), one unbroken run a clip.
+        touching: clips in which the hands are on each other all the time (B,).
     """
     left, right = tracks.wrist.unbind(1)
     gap = (left - right).norm(dim=-1)
@@ -90,10 +91,10 @@ def relations(tracks: HandTracks, stroke: Tensor) -> list[Relation]:
     clip = torch.arange(len(stroke))
     change = gap[clip, last] - gap[clip, first]
     mask = stroke[:, None].expand(-1, 2, -1)
-    way = _range(tracks.wrist, mask[..., None]).norm(dim=-1)
-    moves = way >= thresholds.SMALL_FROM
+    moves = _range(tracks.wrist, mask[..., None]).norm(dim=-1) >= thresholds.SMALL_FROM
+    way = (tracks.speed * mask).sum(dim=(1, 2)) / tracks.fps
     parting = (change.abs() >= thresholds.SEPARATION_CHANGE_FROM) & (
-        change.abs() >= thresholds.SEPARATION_SHARE_FROM * way.sum(dim=1)
+        change.abs() >= thresholds.SEPARATION_SHARE_FROM * way
     )
 
     velocity = tracks.velocity * mask[..., None]
@@ -107,7 +108,9 @@ def relations(tracks: HandTracks, stroke: Tensor) -> list[Relation]:
 
     found: list[Relation] = []
     for b in range(len(stroke)):
-        if parting[b]:
+        if touching[b]:
+            found.append("touching")
+        elif parting[b]:
             found.append("apart" if change[b] > 0 else "together")
         elif mean_gap[b] < thresholds.TOGETHER_BELOW and (
             not moves[b].any() or mirrored[b] >= parallel[b]
@@ -119,7 +122,8 @@ def relations(tracks: HandTracks, stroke: Tensor) -> list[Relation]:
         elif max(mirrored[b], parallel[b]) < thresholds.ALTERNATING_BELOW:
             found.append("alternating")
         else:
-            found.append("mirror" if mirrored[b] >= parallel[b] else "parallel")
+            is_parallel = parallel[b] - mirrored[b] >= thresholds.PARALLEL_MARGIN
+            found.append("parallel" if is_parallel else "mirror")
     return found
 
 
@@ -147,6 +151,26 @@ def _swings(u: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.where(at_end != 0, frame, u.shape[2] - 1).amin(dim=2, keepdim=True)
     sense = -at_end.gather(2, first).squeeze(2)
     return crossed.sum(dim=2), torch.where(sense == 0, 1, sense)
+
+
+def _bow(along: Tensor, mask: Tensor) -> Tensor:
+    """How far (B, 2) a path bows out at the middle of its length, in the same way each time.
+
+    Fitted as a parabola over the place along the first axis, by least squares over all
+    frames, so that jitter averages out.
+
+    Args:
+        along: coordinates along the principal axes (B, 2, T, 3).
+        mask: (B, 2, T).
+    """
+    weight = mask.to(along)
+    u, aside = along[..., 0], along[..., 1:]
+    half = _range(along[..., :1], mask[..., None])[..., 0] / 2
+    u = u / half.clamp_min(1e-6)[..., None]
+    terms = torch.stack([torch.ones_like(u), u, u * u], dim=-1) * weight[..., None]
+    normal = terms.transpose(-1, -2) @ terms + 1e-4 * torch.eye(3)
+    fitted = torch.linalg.solve(normal, terms.transpose(-1, -2) @ (aside * weight[..., None]))
+    return fitted[..., 2, :].norm(dim=-1)
 
 
 def _turn(along: Tensor, mask: Tensor) -> Tensor:

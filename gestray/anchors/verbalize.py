@@ -6,90 +6,106 @@ model takes part, and every limit is in `gestray.anchors.thresholds`. The words
 are those of gesture studies (McNeill 1992 for gesture space; Bressem 2013 for
 hand shape, orientation, movement and position).
 
-    form = describe(poses)              # a clip of a few seconds
+    form, phases = describe(poses)      # a clip of a few seconds
     sentence(form)                      # "The right hand, flat and palm up, ..."
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gestray.anchors import thresholds
+from gestray.anchors.contacts import contacts
+from gestray.anchors.gesture_space import location, palm
+from gestray.anchors.hand_shapes import hand_shapes
 from gestray.anchors.hand_tracks import HandTracks, hand_tracks
-from gestray.anchors.stroke import masked_mean, participating, stroke_window
+from gestray.anchors.head import head_movements
+from gestray.anchors.phases import Phases, gesture_phases, masked_mean, participating
 from gestray.anchors.trajectory import relations, trajectories
 from gestray.anchors.wording import mirrored, sentence
-from gestray.form import (
-    Handedness,
-    HandForm,
-    HandShape,
-    Height,
-    Location,
-    Palm,
-    PhysicalForm,
-    Reach,
-    Relation,
-    Side,
-    Zone,
-)
+from gestray.form import GesturePhases, Handedness, HandForm, Hold, PhysicalForm, Relation
 
-__all__ = ["describe", "describe_many", "mirrored", "sentence"]
+__all__ = ["Description", "describe", "describe_many", "mirrored", "sentence"]
 
-_SHAPES: tuple[HandShape, ...] = get_args(HandShape)
 # Clips that are measured at once; bounds memory (a clip of 5 s takes about 3 MB).
-_CLIPS_AT_ONCE = 128
+_CLIPS_AT_ONCE = 64
 
 
-def describe(poses: np.ndarray | Tensor, fps: float = 30.0) -> PhysicalForm:
-    """The physical form of the gesture in a clip of a few seconds.
+class Description(NamedTuple):
+    """What is read off a clip.
+
+    Attributes:
+        form: what the gesture looks like.
+        phases: when its phases begin and end within the clip; None without a gesture.
+    """
+
+    form: PhysicalForm
+    phases: GesturePhases | None
+
+
+def describe(
+    poses: np.ndarray | Tensor, fps: float = 30.0, rest_offsets: Tensor | None = None
+) -> Description:
+    """The gesture in a clip of a few seconds.
 
     Args:
         poses: axis-angle in radians (T, 165), in the order of SMPL-X.
         fps: frames per second.
+        rest_offsets: offsets of the speaker's own joints (55, 3), as in
+            `gestray.motion.kinematics`; a size makes no difference, proportions do.
 
     Raises:
         UserError: the shape is another, or values are not finite.
     """
-    return describe_many([poses], fps)[0]
+    return describe_many([poses], fps, rest_offsets)[0]
 
 
-def describe_many(clips: Sequence[np.ndarray | Tensor], fps: float = 30.0) -> list[PhysicalForm]:
-    """The physical forms of many clips of any lengths; see `describe`."""
+def describe_many(
+    clips: Sequence[np.ndarray | Tensor], fps: float = 30.0, rest_offsets: Tensor | None = None
+) -> list[Description]:
+    """The gestures in many clips of any lengths; see `describe`."""
     # Clips of like length together waste no padding; each is read as if it were alone.
     order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
-    forms: dict[int, PhysicalForm] = {}
+    found: dict[int, Description] = {}
     with torch.no_grad():
         for start in range(0, len(order), _CLIPS_AT_ONCE):
             chunk = order[start : start + _CLIPS_AT_ONCE]
-            tracks = hand_tracks([clips[i] for i in chunk], fps)
-            forms.update(zip(chunk, _forms(tracks), strict=True))
-    return [forms[i] for i in range(len(clips))]
+            tracks = hand_tracks([clips[i] for i in chunk], fps, rest_offsets)
+            found.update(zip(chunk, _descriptions(tracks), strict=True))
+    return [found[i] for i in range(len(clips))]
 
 
-def _forms(tracks: HandTracks) -> list[PhysicalForm]:
-    stroke = stroke_window(tracks)
-    takes_part = participating(tracks, stroke).tolist()
-    travels = trajectories(tracks, stroke)
-    related = relations(tracks, stroke)
-    places = masked_mean(tracks.palm, stroke).tolist()
-    normals = masked_mean(tracks.palm_normal, stroke).tolist()
-    shapes = _shapes(tracks, stroke)
+def _descriptions(tracks: HandTracks) -> list[Description]:
+    phases = gesture_phases(tracks)
+    frames = tracks.valid.shape[1]
+    expression, movement = phases.expression(frames), phases.movement(frames)
+    takes_part = participating(tracks, expression)
+    gestures = takes_part.any(dim=1)
+    travels = trajectories(tracks, movement)
+    touched, touching = contacts(tracks, expression)
+    related = relations(tracks, movement, touching)
+    places = masked_mean(tracks.palm, expression).tolist()
+    normals = masked_mean(tracks.palm_normal, expression).tolist()
+    shapes = hand_shapes(tracks, expression)
+    heads = head_movements(tracks, torch.where(gestures[:, None], expression, tracks.valid))
+    times = _times(phases, tracks.fps)
 
-    forms = []
-    for b, (left, right) in enumerate(takes_part):
+    found = []
+    for b, (left, right) in enumerate(takes_part.tolist()):
         hands = [
             HandForm(
-                location=_location(places[b][h]),
-                palm=_palm(normals[b][h], is_left=h == 0),
+                location=location(places[b][h]),
+                palm=palm(normals[b][h], is_left=h == 0),
                 shape=shapes[b][h],
                 trajectory=travels[b][h],
+                contact=touched[b][h],
             )
-            if takes_part[b][h]
+            if (left, right)[h]
             else None
             for h in range(2)
         ]
@@ -97,94 +113,31 @@ def _forms(tracks: HandTracks) -> list[PhysicalForm]:
         handedness: Handedness = (
             "both" if left and right else "left" if left else "right" if right else "none"
         )
-        forms.append(
-            PhysicalForm(handedness=handedness, left=hands[0], right=hands[1], relation=relation)
+        form = PhysicalForm(
+            handedness=handedness,
+            left=hands[0],
+            right=hands[1],
+            relation=relation,
+            hold=_hold(times[b]) if left or right else "none",
+            head=heads[b],
         )
-    return forms
+        found.append(Description(form, times[b] if left or right else None))
+    return found
 
 
-def _location(place: list[float]) -> Location:
-    """The place in gesture space of a palm at (x, y, z) arm lengths from the shoulders' middle."""
-    x, y, z = place
-    return Location(zone=_zone(abs(x), y), height=_height(y), side=_side(x), reach=_reach(z))
-
-
-def _zone(aside: float, y: float) -> Zone:
-    zones: tuple[tuple[Zone, float, tuple[float, float]], ...] = (
-        (
-            "centre-centre",
-            thresholds.CENTRE_CENTRE_HALF_WIDTH,
-            thresholds.CENTRE_CENTRE_HEIGHTS,
-        ),
-        ("centre", thresholds.CENTRE_HALF_WIDTH, thresholds.CENTRE_HEIGHTS),
-        ("periphery", thresholds.PERIPHERY_HALF_WIDTH, thresholds.PERIPHERY_HEIGHTS),
+def _times(phases: Phases, fps: float) -> list[GesturePhases]:
+    starts = torch.stack(
+        [phases.start, phases.stroke, phases.hold, phases.retraction, phases.end], dim=1
     )
-    for zone, half_width, (low, high) in zones:
-        if aside < half_width and low <= y < high:
-            return zone
-    return "extreme periphery"
+    names = list(GesturePhases.model_fields)
+    return [
+        GesturePhases(**{n: round(f / fps, 4) for n, f in zip(names, frames, strict=True)})
+        for frames in starts.tolist()
+    ]
 
 
-def _height(y: float) -> Height:
-    steps: tuple[tuple[float, Height], ...] = (
-        (thresholds.ABOVE_HEAD_FROM, "above head"),
-        (thresholds.HEAD_FROM, "head"),
-        (thresholds.SHOULDER_FROM, "shoulder"),
-        (thresholds.CHEST_FROM, "chest"),
-        (thresholds.WAIST_FROM, "waist"),
-    )
-    return next((height for start, height in steps if y >= start), "below waist")
-
-
-def _side(x: float) -> Side:
-    if abs(x) < thresholds.SIDE_FROM:
-        return "middle"
-    return "left" if x > 0 else "right"
-
-
-def _reach(z: float) -> Reach:
-    if z >= thresholds.FAR_REACH_FROM:
-        return "far"
-    return "medium" if z >= thresholds.MEDIUM_REACH_FROM else "close"
-
-
-def _palm(normal: list[float], *, is_left: bool) -> Palm:
-    """The nearest of six directions; inward is across the body."""
-    axis = max(range(3), key=lambda i: abs(normal[i]))
-    is_positive = normal[axis] > 0
-    if axis == 1:
-        return "up" if is_positive else "down"
-    if axis == 2:
-        return "to front" if is_positive else "to self"
-    return "outward" if is_positive == is_left else "inward"
-
-
-def _shapes(tracks: HandTracks, stroke: Tensor) -> list[list[HandShape]]:
-    """The shape that the left and the right hand of each clip have in most of its stroke."""
-    votes = torch.nn.functional.one_hot(_shape_codes(tracks), len(_SHAPES))
-    code = (votes * stroke[:, None, :, None]).sum(dim=2).argmax(dim=-1)
-    return [[_SHAPES[c] for c in hands] for hands in code.tolist()]
-
-
-def _shape_codes(tracks: HandTracks) -> Tensor:
-    """The hand shape in every frame, as an index (B, 2, T) into the vocabulary."""
-    curled = tracks.flexion >= thresholds.CURLED_FROM  # (B, 2, T, 4), index to little finger
-    extended = tracks.flexion < thresholds.EXTENDED_BELOW
-    is_fist = curled.all(dim=-1)
-    thumb_stands = (tracks.thumb_off_palm >= thresholds.THUMB_OFF_PALM_FROM) & (
-        tracks.thumb_upward >= thresholds.THUMB_UPWARD_FROM
-    )
-    # From the least to the most particular; where several hold, the last one counts.
-    rules: tuple[tuple[HandShape, Tensor], ...] = (
-        ("flat", (tracks.flexion < thresholds.FLAT_BELOW).all(dim=-1)),
-        ("spread", extended.all(dim=-1) & (tracks.fan >= thresholds.SPREAD_FROM)),
-        ("pinch", tracks.pinch_gap < thresholds.PINCH_BELOW),
-        ("two fingers", extended[..., :2].all(dim=-1) & curled[..., 2:].all(dim=-1)),
-        ("index", extended[..., 0] & curled[..., 1:].all(dim=-1)),
-        ("fist", is_fist),
-        ("thumb up", is_fist & thumb_stands),
-    )
-    code = torch.full(is_fist.shape, _SHAPES.index("relaxed"))
-    for shape, holds in rules:
-        code = torch.where(holds, _SHAPES.index(shape), code)
-    return code
+def _hold(times: GesturePhases) -> Hold:
+    seconds = times.retraction_s - times.hold_s
+    if seconds >= thresholds.LONG_HOLD_FROM:
+        return "long"
+    return "brief" if seconds >= thresholds.BRIEF_HOLD_FROM else "none"

@@ -69,18 +69,29 @@ _VERBS: dict[Path, tuple[str, str]] = {
     "circle": ("circles", "circle"),
     "zigzag": ("swings to and fro, first", "swing to and fro, first"),
 }
-_AMPLITUDES: dict[Amplitude, str] = {
-    "none": "hardly at all",
-    "small": "a little",
-    "medium": "some way",
-    "large": "a long way",
-}
 _SPEEDS: dict[Speed, str] = {
     "still": "without haste",
     "slow": "slowly",
     "moderate": "at moderate speed",
-    "fast": "fast",
+    "fast": "quickly",
 }
+_AMPLITUDES: dict[Amplitude, str] = {
+    "none": "over no distance",
+    "small": "over a short distance",
+    "medium": "over a medium distance",
+    "large": "over a long distance",
+}
+_NUMBERS = (
+    *("three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
+# By the number of repetitions.
+_TIMES = (
+    " without a full pass",
+    "",
+    ", twice",
+    *(f", {number} times" for number in _NUMBERS),
+)
 _HEIGHTS: dict[Height, str] = {
     "below waist": "below the waist",
     "waist": "at waist height",
@@ -108,11 +119,11 @@ _PAIR_SIDES: dict[Side, str] = {
 _REACHES: dict[Reach, str] = {
     "close": "close to the body",
     "medium": "at half reach",
-    "far": "at full reach",
+    "far": "far to the front",
 }
 _RELATIONS: dict[Relation, str] = {
     "mirror": "mirroring each other",
-    "parallel": "in parallel",
+    "parallel": "side by side in parallel",
     "alternating": "taking turns",
     "touching": "resting on each other",
     "apart": "coming apart",
@@ -125,10 +136,11 @@ _CONTACTS: dict[Contact, str] = {
     "chest": ", touching the chest",
     "other hand": ", touching the other hand",
 }
-_HOLDS: dict[Hold, str] = {
-    "none": "",
-    "brief": ", held briefly at the end",
-    "long": ", held long at the end",
+# After a movement, and of hands that do not move at all.
+_HOLDS: dict[Hold, tuple[str, str]] = {
+    "none": ("", ""),
+    "brief": (", stopping there for a moment", ", for a moment"),
+    "long": (", staying there for long", ", for long"),
 }
 _HEADS: dict[HeadMovement, str] = {
     "none": "",
@@ -143,7 +155,9 @@ _STILL = Trajectory(path="static", direction="none", repetitions=0, amplitude="n
 
 def sentence(form: PhysicalForm) -> str:
     """An English sentence for a physical form; different forms have different sentences."""
-    return f"{_hands(form)}{_HOLDS[form.hold]}{_HEADS[form.head]}."
+    hands = [hand for hand in (form.left, form.right) if hand is not None]
+    is_still = all(hand.trajectory == _STILL for hand in hands)
+    return f"{_hands(form)}{_HOLDS[form.hold][is_still]}{_HEADS[form.head]}."
 
 
 def _hands(form: PhysicalForm) -> str:
@@ -203,14 +217,8 @@ def _movement(trajectory: Trajectory, *, is_pair: bool) -> str:
         return "are held still" if is_pair else "is held still"
     directions = _PAIR_DIRECTIONS if is_pair else _DIRECTIONS
     words = [_VERBS[trajectory.path][is_pair], directions[trajectory.direction]]
-    words += [_AMPLITUDES[trajectory.amplitude], _SPEEDS[trajectory.speed]]
-    return " ".join(words) + _times(trajectory.repetitions)
-
-
-def _times(repetitions: int) -> str:
-    if repetitions == 1:
-        return ""
-    return {0: " without a full pass", 2: " twice"}.get(repetitions, f" {repetitions} times")
+    words += [_SPEEDS[trajectory.speed], _AMPLITUDES[trajectory.amplitude]]
+    return " ".join(words) + _TIMES[trajectory.repetitions] + ","
 
 
 def _place(location: Location, *, is_pair: bool) -> str:

@@ -100,11 +100,11 @@ def _decoded(model: MotionTokenizer, codes_NP: np.ndarray) -> Tensor:
 
 def _words(part: str, poses_NTC: Tensor) -> list[str]:
     if part != "hands":
-        return [sentence(form) for form in describe_many(list(poses_NTC))]
+        return [sentence(form) for form, _ in describe_many(list(poses_NTC))]
     # Hands are named where the verbalizer looks at them: raised before the chest.
     raised = poses_NTC.clone().unflatten(-1, (-1, 3))
     raised[:, :, [joint(name) for name in _RAISED]] = torch.tensor(list(_RAISED.values()))
-    return [_shapes(form) for form in describe_many(list(raised.flatten(-2)))]
+    return [_shapes(form) for form, _ in describe_many(list(raised.flatten(-2)))]
 
 
 def _shapes(form: PhysicalForm) -> str:

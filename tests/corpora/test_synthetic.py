@@ -290,7 +290,7 @@ def test_gold_is_what_a_second_reading_of_the_motion_finds(corpus):
         poses = np.load(root / "smplxflame_30" / f"{file.stem}.npz")["poses"]
         records = json.loads(file.read_text())
         clips = [poses[round(r["start_s"] * 30) : round(r["end_s"] * 30)] for r in records]
-        for record, measured in zip(records, describe_many(clips), strict=True):
+        for record, (measured, _) in zip(records, describe_many(clips), strict=True):
             planned = PhysicalForm.model_validate(record["form"])
             pairs.setdefault("handedness", []).append(planned.handedness == measured.handedness)
             pairs.setdefault("relation", []).append(planned.relation == measured.relation)
