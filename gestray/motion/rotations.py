@@ -12,6 +12,8 @@ All functions accept any leading dimensions and keep dtype and device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import roma
 import torch
@@ -70,7 +72,10 @@ def geodesic_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def resample_axis_angle(poses: np.ndarray, fps_from: float, fps_to: float) -> np.ndarray:
-    """Resamples joint rotations in time by spherical interpolation.
+    """Resamples joint rotations in time on the rotation manifold.
+
+    To a higher rate by spherical interpolation. To a lower one through a low-pass
+    filter first, see `resample_quaternions`.
 
     Args:
         poses: axis-angle, radians, (T, J*3); frame i is at time i / fps_from.
@@ -86,22 +91,60 @@ def resample_axis_angle(poses: np.ndarray, fps_from: float, fps_to: float) -> np
     """
     if poses.ndim != 2 or poses.shape[1] % 3:
         raise UserError(f"poses have shape {poses.shape}, expected (T, J*3) axis-angle")
-    before, after, fraction = _sample_times(len(poses), fps_from, fps_to)
-    if len(before) == len(poses) and not fraction.any():
+    if fps_from == fps_to and len(poses):
         return poses.astype(np.float32)
     quaternions = roma.rotvec_to_unitquat(
         torch.from_numpy(poses.astype(np.float64)).unflatten(-1, (-1, 3))
     )
+    resampled = resample_quaternions(quaternions, fps_from, fps_to)
+    return roma.unitquat_to_rotvec(resampled).flatten(1).numpy().astype(np.float32)
+
+
+def resample_quaternions(quaternions: Tensor, fps_from: float, fps_to: float) -> Tensor:
+    """Resamples rotations in time; the work of `resample_axis_angle`.
+
+    To a lower rate, what moves faster than the new rate can show (a tremor of 20 Hz at
+    30 frames a second) would come back as a slow movement that nobody made. It is
+    filtered out by a Lanczos kernel over unit quaternions of one hemisphere; for the
+    narrow spans of a kernel their normalised mean is the mean rotation (Markley et al.
+    2007, "Averaging Quaternions"). Before the first and after the last frame the motion
+    is continued by its point reflection, so that the ends stay in place.
+
+    Args:
+        quaternions: unit, xyzw, (T, J, 4), float64.
+
+    Returns:
+        (T', J, 4).
+
+    Raises:
+        UserError: see `resample_axis_angle`.
+    """
+    before, after, fraction = _sample_times(len(quaternions), fps_from, fps_to)
+    if fps_from > fps_to:
+        signs = (quaternions[1:] * quaternions[:-1]).sum(-1, keepdim=True).sign()
+        signs = torch.where(signs == 0, torch.ones_like(signs), signs)
+        smooth = torch.cat([quaternions[:1], quaternions[1:] * signs.cumprod(0)])
+
+        def reflect(inner: Tensor, edge: Tensor) -> Tensor:
+            return roma.quat_product(
+                roma.quat_product(edge, roma.quat_conjugation(inner)), edge.expand_as(inner)
+            )
+
+        mean = _low_pass(smooth, before, fraction, fps_from / fps_to, reflect)
+        return mean / mean.norm(dim=-1, keepdim=True)
+    if len(before) == len(quaternions) and not fraction.any():
+        return quaternions
     start, end = quaternions[before], quaternions[after]
     # Slerp as a geodesic: the same axis all the way, the shorter way round.
     step = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(start), end))
     part = roma.rotvec_to_unitquat(step * torch.from_numpy(fraction)[:, None, None])
-    between = roma.unitquat_to_rotvec(roma.quat_product(start, part))
-    return between.flatten(1).numpy().astype(np.float32)
+    return roma.quat_product(start, part)
 
 
 def resample_linear(x: np.ndarray, fps_from: float, fps_to: float) -> np.ndarray:
-    """Resamples vectors (T, C) in time linearly, as `resample_axis_angle` does rotations.
+    """Resamples vectors (T, C) in time as `resample_axis_angle` does rotations.
+
+    Linearly to a higher rate, through the same low-pass filter to a lower one.
 
     Returns:
         float32 (T', C).
@@ -113,7 +156,49 @@ def resample_linear(x: np.ndarray, fps_from: float, fps_to: float) -> np.ndarray
         raise UserError(f"values have shape {x.shape}, expected (T, C)")
     before, after, fraction = _sample_times(len(x), fps_from, fps_to)
     wide = x.astype(np.float64)
+    if fps_from > fps_to:
+        ratio = fps_from / fps_to
+        smooth = _low_pass(
+            torch.from_numpy(wide), before, fraction, ratio, lambda inner, edge: 2 * edge - inner
+        )
+        return smooth.numpy().astype(np.float32)
     return (wide[before] + (wide[after] - wide[before]) * fraction[:, None]).astype(np.float32)
+
+
+_LOBES = 3  # of the Lanczos kernel, in new frames at either side
+
+
+def _low_pass(
+    values: Tensor,
+    before: np.ndarray,
+    fraction: np.ndarray,
+    ratio: float,
+    reflect: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Lanczos means of `values` (T, ...) around each new frame.
+
+    Args:
+        before, fraction: see `_sample_times`.
+        ratio: old frames a new one, above 1.
+        reflect: continues the motion: point reflection of (n, ...) in an edge (1, ...).
+    """
+    reach = int(np.ceil(_LOBES * ratio))
+    # A motion shorter than the kernel's reach stands still beyond its own length.
+    inner = torch.arange(1, reach + 1).clamp(max=len(values) - 1)
+    head = reflect(values[inner].flip(0), values[:1])
+    tail = reflect(values[len(values) - 1 - inner], values[-1:])
+    padded = torch.cat([head, values, tail])
+
+    taps = np.arange(1 - reach, reach + 1)
+    distance = (taps[None] - fraction[:, None]) / ratio
+    weights = np.sinc(distance) * np.sinc(distance / _LOBES) * (np.abs(distance) < _LOBES)
+    weights /= weights.sum(axis=1, keepdims=True)
+    mean = torch.zeros_like(values[before])
+    shape = (-1, *[1] * (values.ndim - 1))
+    for tap, weight in zip(taps, weights.T, strict=True):
+        index = (before + reach + tap).clip(max=len(padded) - 1)
+        mean += padded[index] * torch.from_numpy(weight.copy()).reshape(shape)
+    return mean
 
 
 def _sample_times(
