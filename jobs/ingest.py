@@ -5,10 +5,12 @@ The same for every format: what differs is the `Source` (`gestray.corpora.source
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,10 +19,12 @@ from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.corpora.beat2 import Beat2Source
 from gestray.corpora.folder import ABOUT_FILE, open_corpus
+from gestray.corpora.manifest import read_manifest_bytes
 from gestray.corpora.shards import SHARDS, ShardWriter
 from gestray.corpora.source import Source, TakeEntry
 from gestray.corpora.take import FPS, Take
 from gestray.errors import BadInput, UserError
+from gestray.motion.skeleton_map import SkeletonMap, load_map, shipped_maps
 from gestray.store import Folder
 from jobs.cluster import connect
 from jobs.display import progress, remarks
@@ -51,6 +55,32 @@ class IngestConfig(Config):
     strict: bool = False
 
 
+class BvhConfig(IngestConfig):
+    """What `gestray ingest bvh` reads.
+
+    Args:
+        manifest: the CSV file that names the takes. Its content is part of the identity.
+        skeleton: the map of the joints, a shipped one's name or a YAML file; likewise.
+    """
+
+    EXECUTION: ClassVar[frozenset[str]] = frozenset({"source", "manifest", "skeleton"})
+
+    manifest: str | None = None
+    skeleton: str | None = None
+
+
+class SmplxConfig(IngestConfig):
+    """What `gestray ingest smplx` reads.
+
+    Args:
+        fps: frames a second of files that do not say.
+        up: the axis that points up; detected in each file where not stated.
+    """
+
+    fps: float | None = Field(None, ge=1, le=1000)
+    up: Literal["y", "z"] | None = None
+
+
 @dataclass(frozen=True)
 class ShardPlan:
     """What one task reads, and the shard it writes."""
@@ -75,7 +105,7 @@ def _ingest(source: Source, run: StageRun[Any]) -> StageResult:
     listing = source.list_takes()
     for remark in listing.remarks:
         remarks.print(remark, markup=False, soft_wrap=True)
-    records = [_record(take_id, error) for take_id, error in listing.quarantined.items()]
+    records = [_record(take_id, error) for take_id, error in listing.quarantined]
     rows_in = len(listing.entries) + len(records)
     stored: list[dict[str, Any]] = []
     plans = _plan_shards(config, source, listing.entries, run.folder)
@@ -95,6 +125,9 @@ def _ingest(source: Source, run: StageRun[Any]) -> StageResult:
                 records += outcome["quarantined"]
                 seen += len(outcome["stored"]) + len(outcome["quarantined"])
                 track(seen)
+    told = Counter(item["remark"] for item in stored if item["remark"])
+    for remark, count in told.most_common():
+        remarks.print(f"{count} takes: {remark}", markup=False, soft_wrap=True)
     _report_quarantine(run, records, rows_in)
     without_motion = [item["take_id"] for item in stored if item["num_frames"] is None]
     for take_id in without_motion:
@@ -104,18 +137,36 @@ def _ingest(source: Source, run: StageRun[Any]) -> StageResult:
             f"{source.root}: none of its {rows_in} takes could be read; see the reasons above"
         )
     frames = sum(item["num_frames"] or 0 for item in stored)
+    untimed = [item for item in stored if item["words"] == "untimed"]
+    if untimed:
+        remarks.print(_about_untimed(untimed, len(stored)), soft_wrap=True)
     metrics = {
         "takes": len(stored),
         "synthetic": _says_synthetic(source.root),
         "absent": len(listing.absent),
         "without_motion": len(without_motion),
-        "without_words": sum(not item["words"] for item in stored),
+        "without_words": sum(item["words"] == "none" for item in stored),
+        "without_word_times": len(untimed),
         "without_audio": sum(not item["audio"] for item in stored),
         "speakers": len({item["speaker"] for item in stored}),
         "motion_hours": frames / FPS / 3600,
         "shards": len([path for path in run.folder.list(SHARDS)]),
     }
     return StageResult(rows_in, len(stored), len(records), metrics)
+
+
+def _about_untimed(untimed: list[dict[str, Any]], takes: int) -> str:
+    """What follows from words without times."""
+    split = [item for item in untimed if item["split"].startswith("time:")]
+    text = (
+        f"{len(untimed)} of {takes} takes have words without times: each is one phrase, and what "
+        "needs the time of a word (cutting phrases at pauses, spotting) leaves them out"
+    )
+    if split:
+        text += (
+            f"; a split in time needs them too, so {len(split)} of these takes are in neither part"
+        )
+    return text + ". Align them (TextGrid or WhisperX JSON) to have them cut."
 
 
 def _record(take_id: str, error: BadInput) -> dict[str, Any]:
@@ -196,11 +247,19 @@ def _write_shard(plans: Any) -> dict[str, list[str]]:
                         "take_id": take.take_id,
                         "speaker": take.speaker,
                         "num_frames": take.num_frames,
-                        "words": take.words is not None,
+                        "split": take.split,
+                        "words": _kind_of_words(take),
                         "audio": take.audio is not None,
+                        "remark": plan.source.remark(take),
                     }
                 )
     return {"outcome": [json.dumps({"stored": stored, "quarantined": quarantined})]}
+
+
+def _kind_of_words(take: Take) -> str:
+    if not take.words:
+        return "none" if take.words is None else "timed"
+    return "untimed" if any(word.start_s is None for word in take.words) else "timed"
 
 
 def _readable_takes(plan: ShardPlan, quarantined: list[dict[str, Any]]) -> Iterator[Take]:
@@ -230,6 +289,40 @@ def _run_beat2(run: StageRun[IngestConfig]) -> StageResult:
     return _ingest(Beat2Source(root, run.config.split), run)
 
 
+def _bvh_inputs(config: BvhConfig) -> tuple[str, SkeletonMap]:
+    """Where the manifest lies, and the skeleton map."""
+    if config.manifest is None:
+        raise UserError("ingest bvh: no manifest given; expected --manifest FILE.csv")
+    if config.skeleton is None:
+        shipped = ", ".join(shipped_maps())
+        raise UserError(
+            f"ingest bvh: no skeleton given; expected --skeleton FILE.yaml or {shipped}"
+        )
+    return config.manifest, load_map(config.skeleton)
+
+
+def _bvh_fingerprint(config: BvhConfig) -> list[Any]:
+    manifest, skeleton = _bvh_inputs(config)
+    content = hashlib.sha256(read_manifest_bytes(manifest)).hexdigest()
+    return [_files_of(config), content, skeleton.model_dump(mode="json")]
+
+
+def _run_bvh(run: StageRun[BvhConfig]) -> StageResult:
+    from gestray.corpora.bvh import BvhSource
+
+    root = _source_of(run, "a folder of BVH files")
+    manifest, skeleton = _bvh_inputs(run.config)
+    return _ingest(BvhSource(root, manifest, skeleton, run.config.split), run)
+
+
+def _run_smplx(run: StageRun[SmplxConfig]) -> StageResult:
+    from gestray.corpora.smplx_folder import SmplxSource
+
+    config = run.config
+    root = _source_of(run, "a folder of SMPL-X npz files")
+    return _ingest(SmplxSource(root, config.split, config.fps, config.up), run)
+
+
 BEAT2 = Stage(
     name="ingest.beat2",
     makes="takes",
@@ -237,5 +330,19 @@ BEAT2 = Stage(
     run=_run_beat2,
     needs={"corpus": "corpus"},
     optional=frozenset({"corpus"}),
+    fingerprint=_files_of,
+)
+BVH = Stage(
+    name="ingest.bvh",
+    makes="takes",
+    config_type=BvhConfig,
+    run=_run_bvh,
+    fingerprint=_bvh_fingerprint,
+)
+SMPLX = Stage(
+    name="ingest.smplx",
+    makes="takes",
+    config_type=SmplxConfig,
+    run=_run_smplx,
     fingerprint=_files_of,
 )

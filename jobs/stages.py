@@ -25,6 +25,8 @@ from jobs.display import remarks
 _STAGES = {
     "corpus.synth": "jobs.corpus:SYNTH",
     "ingest.beat2": "jobs.ingest:BEAT2",
+    "ingest.bvh": "jobs.ingest:BVH",
+    "ingest.smplx": "jobs.ingest:SMPLX",
     "tokenizer.train": "jobs.tokenizer:TRAIN",
     "tokenizer.encode": "jobs.tokenizer:ENCODE",
     "anchors.verbalize": "jobs.anchors:VERBALIZE",

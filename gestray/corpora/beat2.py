@@ -20,6 +20,18 @@ import numpy as np
 from gestray.corpora.folder import CorpusFolder, open_corpus
 from gestray.corpora.labels import parse_emotion, parse_gold, parse_semantics
 from gestray.corpora.npz import read_arrays
+from gestray.corpora.parts import (
+    MAX_TEXT_BYTES,
+    as_float32,
+    as_text,
+    audio_s,
+    check_audio,
+    frame_rate,
+    motion_s,
+    read_audio,
+    read_text,
+    read_words,
+)
 from gestray.corpora.source import Listing, TakeEntry
 from gestray.corpora.splits import SPLITS, parse_split, split_of
 from gestray.corpora.take import (
@@ -31,8 +43,7 @@ from gestray.corpora.take import (
     check_take_id,
 )
 from gestray.errors import BadInput, UserError
-from gestray.speech.audio import LONGEST_RECORDING_S, SAMPLE_RATE, decode_audio
-from gestray.speech.words import MAX_WORDS_BYTES, Word, decode_text, parse_words
+from gestray.speech.audio import LONGEST_RECORDING_S
 
 SPLIT_FILE = "train_test_split.csv"
 
@@ -45,15 +56,6 @@ PARTS = {
     "emotion": ("emo", ".csv"),
     "gold": ("gold", ".json"),
 }
-
-#: Larger label, emotion, gold and split files are refused.
-MAX_TEXT_BYTES = 64 * 2**20
-
-#: Alignments may run past the end of the speech by this much, in seconds.
-WORDS_OVERRUN_S = 1.0
-
-#: Audio shorter than this fraction of the motion does not belong to it.
-SHORTEST_AUDIO = 0.9
 
 # The third part of a take id is the kind of recording: 0 monologue and 1
 # conversation in English, 2 and 3 in Chinese, and so on, as the corpus's author
@@ -152,11 +154,14 @@ def read_take(root: str | Path, take_id: str, split_override: str | None = None)
     take = Take(take_id, split_override or _split_in(_read_splits(corpus, folder), take_id))
     take.speaker_id, take.speaker, take.language = _parse_id(take_id, folder or corpus.name)
     _read_motion(corpus, files["motion"], take)
-    take.audio = _read_audio(corpus, files["audio"], take)
-    take.words = _read_words(corpus, files["words"], take)
-    if (text := _read_text(corpus, files["semantics"])) is not None:
+    take.audio = read_audio(corpus, files["audio"])
+    if take.audio is not None:
+        check_audio(files["audio"], take.audio, motion_s(take.num_frames))
+    recorded_s = max(motion_s(take.num_frames), audio_s(take.audio))
+    take.words = read_words(corpus, files["words"], recorded_s)
+    if (text := read_text(corpus, files["semantics"])) is not None:
         take.semantics = parse_semantics(text, files["semantics"])
-    if (text := _read_text(corpus, files["emotion"])) is not None:
+    if (text := read_text(corpus, files["emotion"])) is not None:
         take.emotion = parse_emotion(text, files["emotion"])
     if (data := corpus.read(files["gold"], MAX_TEXT_BYTES)) is not None:
         take.gold = parse_gold(data, files["gold"])
@@ -188,10 +193,13 @@ class Beat2Source:
             TakeEntry(take_id, split or listing.splits[take_id], sizes[take_id])
             for take_id in listing.take_ids
         )
-        return Listing(entries, listing.quarantined, listing.absent)
+        return Listing(entries, tuple(listing.quarantined.items()), listing.absent)
 
     def read_take(self, entry: TakeEntry) -> Take:
         return read_take(self.root, entry.take_id, entry.split)
+
+    def remark(self, take: Take) -> str | None:
+        return None
 
 
 # --- layout ---------------------------------------------------------------
@@ -254,7 +262,7 @@ def _parse_id(take_id: str, folder: str) -> tuple[int | None, str | None, str | 
 def _read_splits(corpus: CorpusFolder, folder: str) -> dict[str, str] | None:
     """Split of each id in the split file, or None when there is no such file."""
     file = f"{folder}/{SPLIT_FILE}" if folder else SPLIT_FILE
-    text = _read_text(corpus, file)
+    text = read_text(corpus, file)
     if text is None:
         return None
     splits: dict[str, str] = {}
@@ -287,11 +295,6 @@ def _split_in(listed: dict[str, str] | None, take_id: str) -> str:
     return split_of(take_id) if listed is None else listed.get(take_id, "additional")
 
 
-def _read_text(corpus: CorpusFolder, file: str) -> str | None:
-    data = corpus.read(file, MAX_TEXT_BYTES)
-    return None if data is None else decode_text(data, file)
-
-
 # --- parts ----------------------------------------------------------------
 
 
@@ -308,13 +311,16 @@ def _read_motion(corpus: CorpusFolder, file: str, take: Take) -> None:
         )
     if "poses" not in arrays:
         raise BadInput(file, "poses", "no such array", "axis-angle (frames, 165)")
-    motion = {name: _as_float32(file, name, arrays.get(name)) for name in _MOTION}
-    poses, trans, expressions, betas = (motion[name] for name in _MOTION)
+    poses, trans, expressions, betas = (
+        as_float32(file, name, arrays[name]) if name in arrays else None for name in _MOTION
+    )
     assert poses is not None
     check_motion(file, poses, trans, expressions)
     if betas is not None:
         check_betas(file, betas)
-    fps = _frame_rate(file, arrays.get("mocap_frame_rate"))
+    fps = FPS  # of the folder's name, where the file does not say
+    if "mocap_frame_rate" in arrays:
+        fps = frame_rate(file, "mocap_frame_rate", arrays["mocap_frame_rate"])
     if len(poses) / fps > LONGEST_RECORDING_S:
         found = f"{len(poses) / fps:.0f} s ({len(poses)} frames at {fps:g} a second)"
         raise BadInput(file, "poses", found, f"at most {LONGEST_RECORDING_S} s")
@@ -327,62 +333,8 @@ def _read_motion(corpus: CorpusFolder, file: str, take: Take) -> None:
         check_motion(file, poses, trans, expressions)
     take.poses, take.trans, take.expressions, take.betas = poses, trans, expressions, betas
     take.joint_mask = np.ones(NUM_JOINTS, dtype=np.bool_)
-    texts = {name: _as_text(arrays.get(name)) for name in ("model", "gender")}
+    texts = {name: as_text(arrays.get(name)) for name in ("model", "gender")}
     take.extra = {name: text for name, text in texts.items() if text is not None} or None
 
 
 _MOTION = ("poses", "trans", "expressions", "betas")
-
-
-def _as_float32(file: str, name: str, values: np.ndarray | None) -> np.ndarray | None:
-    if values is None:
-        return None
-    if values.dtype.kind not in "fiu":
-        raise BadInput(file, name, f"values of type {values.dtype}", "real numbers")
-    # What does not fit float32 becomes infinite, and is refused as such.
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def _frame_rate(file: str, values: np.ndarray | None) -> float:
-    """Frames a second; where the file does not say, those of its folder's name."""
-    if values is None:
-        return FPS
-    fps = float(values.reshape(-1)[0]) if values.size == 1 and values.dtype.kind in "fiu" else None
-    if fps is None or not 1 <= fps <= 1000:
-        found = f"{values.dtype} {values.shape}" if fps is None else f"{fps:g}"
-        raise BadInput(file, "mocap_frame_rate", found, "one number from 1 to 1000")
-    return fps
-
-
-def _as_text(values: np.ndarray | None) -> str | None:
-    if values is None or values.dtype.kind != "U" or values.size != 1:
-        return None
-    return str(values.reshape(-1)[0])
-
-
-def _read_audio(corpus: CorpusFolder, file: str, take: Take) -> bytes | None:
-    stream = corpus.open(file)
-    if stream is None:
-        return None
-    with stream:
-        audio = decode_audio(stream, file)
-    seconds = len(audio) / (2 * SAMPLE_RATE)
-    motion_seconds = (take.num_frames or 0) / FPS
-    if seconds < SHORTEST_AUDIO * motion_seconds:
-        expected = f"at least {SHORTEST_AUDIO:.0%} of the motion's {motion_seconds:.2f} s"
-        raise BadInput(file, "duration", f"{seconds:.2f} s", expected)
-    return audio
-
-
-def _read_words(corpus: CorpusFolder, file: str, take: Take) -> list[Word] | None:
-    data = corpus.read(file, MAX_WORDS_BYTES)
-    if data is None:
-        return None
-    words = parse_words(data, file)
-    recorded = max((take.num_frames or 0) / FPS, len(take.audio or b"") / (2 * SAMPLE_RATE))
-    end = max((word.end_s or 0.0 for word in words), default=0.0)
-    if recorded and end > recorded + WORDS_OVERRUN_S:
-        expected = f"at most {WORDS_OVERRUN_S:g} s after the recording's {recorded:.2f} s"
-        raise BadInput(file, "tier words", f"a word that ends at {end:.2f} s", expected)
-    return words

@@ -8,7 +8,7 @@ travels to the tasks that read takes; it opens its files there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gestray.corpora.take import Take
@@ -41,13 +41,14 @@ class Listing:
 
     Attributes:
         entries: the takes to read.
-        quarantined: takes that cannot be read for what is known of them already, by id.
+        quarantined: takes that cannot be read for what is known of them already, by id
+            or by what stands in its place.
         absent: ids that the corpus lists without having any file of theirs.
         remarks: what the person who ingests should know, a sentence each.
     """
 
     entries: tuple[TakeEntry, ...]
-    quarantined: dict[str, BadInput] = field(default_factory=dict)
+    quarantined: tuple[tuple[str, BadInput], ...] = ()
     absent: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -71,4 +72,10 @@ class Source(Protocol):
 
         Raises:
             BadInput: a part is damaged; the take is quarantined.
+        """
+
+    def remark(self, take: Take) -> str | None:
+        """What the person who ingests should know of how `take` was read.
+
+        Said once for all takes of which the same is to be said.
         """

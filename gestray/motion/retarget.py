@@ -56,6 +56,8 @@ _LIMBS = (
 )
 # Directions this near to an axis are meant to be the axis.
 _SNAP = float(np.cos(np.deg2rad(25)))
+# A trunk within 45 degrees of an axis stands along it.
+_UPRIGHT = float(np.cos(np.deg2rad(45)))
 
 
 @dataclass(frozen=True)
@@ -220,20 +222,18 @@ class _Source:
         return int(self.match.sources[joint(name)])
 
     def _detect_up(self) -> str:
-        """The axis along which the figure stands, over its motion."""
+        """The axis along which the figure stands: over its motion, or else at rest."""
         few = self._bvh.motion[:: max(1, self._bvh.num_frames // 64)]
-        places = self._places(
-            self._global([self._local(i, few) for i in range(len(self._parents))]), self._offsets
-        )
+        moving = self._global([self._local(i, few) for i in range(len(self._parents))])
         low, high = self._source("pelvis"), self._top()
-        mean = (places[high] - places[low]).mean(0)
-        length = float(mean.norm())
-        axis = int(mean.abs().argmax())
-        if length == 0 or mean[axis] < _SNAP * length or axis == 0:
-            found = f"a figure whose trunk points to {_rounded(mean)} on average"
-            expected = "one that stands along +y or +z; state `up: y` or `up: z` in the map"
-            raise BadInput(self._file, "up axis", found, expected)
-        return "xyz"[axis]
+        for places in (self._places(moving, self._offsets), self._rest_places):
+            trunk = (places[high] - places[low]).mean(0)
+            axis = int(trunk.abs().argmax())
+            if axis > 0 and trunk[axis] > _UPRIGHT * trunk.norm():
+                return "xyz"[axis]
+        found = f"a figure whose trunk points to {_rounded(trunk)} at rest"
+        expected = "one that stands along +y or +z; state `up: y` or `up: z` in the map"
+        raise BadInput(self._file, "up axis", found, expected)
 
     def _top(self) -> int:
         """The highest mapped joint of the trunk."""

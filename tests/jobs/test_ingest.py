@@ -143,6 +143,106 @@ def test_a_corpus_in_object_storage_is_the_same_corpus(
     assert tables[0].equals(tables[1])
 
 
+@pytest.fixture(scope="module")
+def bvh_corpus(tmp_path_factory):
+    """Motion of the synthetic corpus written as BVH at 60 frames a second, with a manifest."""
+    from gestray.corpora.beat2 import list_takes, read_take
+    from gestray.corpora.synthetic import write_corpus
+    from gestray.motion.bvh import format_bvh
+    from gestray.motion.bvh_figure import smplx_figure
+    from gestray.motion.rotations import resample_axis_angle, resample_linear
+
+    origin = tmp_path_factory.mktemp("origin")
+    write_corpus(origin, takes=3, seed=3, seconds=12.0)
+    root = tmp_path_factory.mktemp("bvh")
+    rows = ["take_id,path,text,textgrid,start_s,end_s,split,form_text"]
+    for number, take_id in enumerate(list_takes(origin).take_ids):
+        take = read_take(origin, take_id)
+        poses = resample_axis_angle(take.poses, 30, 60)
+        trans = resample_linear(take.trans, 30, 60)
+        (root / f"{number}.bvh").write_text(format_bvh(smplx_figure(poses, trans, 60)))
+        grid = origin / "textgrid" / f"{take_id}.TextGrid"
+        shutil.copy(grid, root / f"{number}.TextGrid")
+        rows.append(f"whole-{number},{number}.bvh,,{number}.TextGrid,,,train,")
+        rows.append(f"clip-{number},{number}.bvh,so it goes,,1,6.5,test,a wave")
+    (root / "cut.bvh").write_text((root / "0.bvh").read_text()[:-500])
+    rows += ["cut,cut.bvh,,,,,,", "gone,gone.bvh,,,,,,", "clip-0,1.bvh,,,,,,", "bad id,0.bvh,,,,,,"]
+    manifest = root.parent / "bvh-manifest.csv"
+    manifest.write_text("\n".join(rows) + "\n")
+    return root, manifest, origin
+
+
+def test_bvh_with_a_manifest(bvh_corpus, tmp_path, gestray, ray_cluster):
+    root, manifest, origin = bvh_corpus
+    command = ("ingest", "bvh", root, "--manifest", manifest, "--skeleton", "smplx")
+    outcome = gestray(*command, "--out", tmp_path, "--json")
+    assert outcome.code == 0, outcome.err
+    report = outcome.json
+    assert (report["rows_in"], report["rows_out"], report["rows_quarantined"]) == (10, 6, 4)
+    assert report["metrics"]["without_word_times"] == 3
+    assert "6 takes: 55 of 55 joints moved; up y (stated), units cm (detected)" in outcome.err
+    assert "3 of 6 takes have words without times: each is one phrase" in outcome.err
+    folder = Folder(report["artifact"])
+    records = [json.loads(line) for line in folder.read_bytes("quarantine.jsonl").splitlines()]
+    found = {record["take_id"]: record for record in records}
+    assert set(found) == {"cut", "gone", "clip-0", "bad id"}
+    assert found["cut"]["file"] == "cut.bvh" and found["cut"]["field"].startswith("line")
+    assert found["gone"]["field"] == "row 9, column path"
+    assert found["clip-0"]["field"] == "row 10, column take_id"
+    rows = pq.read_table(folder.path("shards")).to_pylist()
+    assert {row["take_id"]: row["num_frames"] for row in rows if "clip" in row["take_id"]} == {
+        f"clip-{n}": 165 for n in range(3)
+    }
+    # The way through BVH leaves the motion as it was.
+    from gestray.corpora.beat2 import list_takes, read_take
+
+    first = read_take(origin, list_takes(origin).take_ids[0])
+    stored = next(row for row in rows if row["take_id"] == "whole-0")
+    np.testing.assert_allclose(stored["poses"], first.poses[: stored["num_frames"]], atol=2e-3)
+    assert [word["word"] for word in stored["words"]] == [word.word for word in first.words]
+    assert gestray(*command, "--out", tmp_path, "--json").json["up_to_date"]
+    manifest.write_text(manifest.read_text() + "more,0.bvh,,,,,,\n")
+    assert not gestray(*command, "--out", tmp_path, "--json").json["up_to_date"]
+
+
+def test_takes_of_bvh_train_a_tokenizer(bvh_corpus, tmp_path, gestray, ray_cluster):
+    root, manifest, _ = bvh_corpus
+    command = ("ingest", "bvh", root, "--manifest", manifest, "--skeleton", "smplx")
+    assert gestray(*command, "--out", tmp_path).code == 0
+    outcome = gestray(
+        "tokenizer", "train", "--store", tmp_path, "--json",
+        "loop.steps=2", "loop.compute.workers=1",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["stage"] == "tokenizer.train"
+    outcome = gestray("tokenizer", "encode", "--store", tmp_path, "--json")
+    assert outcome.code == 0, outcome.err
+    # Each clip without word times is one phrase; the aligned takes are cut into theirs.
+    folder = Folder(outcome.json["artifact"])
+    rows = pq.read_table(folder.path("rows.parquet"), columns=["take_id", "text"]).to_pylist()
+    clips = [row for row in rows if row["take_id"].startswith("clip")]
+    assert [row["text"] for row in clips] == ["so it goes"] * 3
+    assert len(rows) > 6
+
+
+def test_bvh_needs_a_skeleton_that_exists(bvh_corpus, tmp_path, gestray):
+    root, manifest, _ = bvh_corpus
+    command = ("ingest", "bvh", root, "--manifest", manifest, "--out", tmp_path)
+    outcome = gestray(*command, "--skeleton", "vicon")
+    assert outcome.code == 1 and "beat, cmu, fingers51, mixamo, smplx" in outcome.err
+    outcome = gestray(*command, "--skeleton", "mixamo")
+    assert outcome.code == 1 and "none of its" in outcome.err
+    assert "joint for pelvis: found none called Hips" in outcome.err
+
+
+def test_inspecting_a_bvh_file(bvh_corpus, gestray):
+    root, _, _ = bvh_corpus
+    found = gestray("ingest", "inspect", root / "0.bvh", "--skeleton", "smplx", "--json").json
+    assert (found["fps"], found["units"], found["up"], found["dropped"]) == (60, "cm", "y", [])
+    listed = gestray("ingest", "skeletons")
+    assert all(name in listed.out for name in ("beat", "mixamo", "cmu", "fingers51"))
+
+
 def test_a_missing_corpus_says_what_was_expected(tmp_path, gestray):
     outcome = gestray("ingest", "beat2", tmp_path / "nowhere", "--out", tmp_path)
     assert outcome.code == 1

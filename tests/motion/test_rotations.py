@@ -153,3 +153,53 @@ def test_resampling_refuses_what_it_cannot_mean() -> None:
         resample_linear(np.zeros((0, 3)), 30, 15)
     with pytest.raises(UserError, match=r"J\*3"):
         resample_axis_angle(np.zeros((3, 4)), 30, 15)
+
+
+def _swing(seconds: np.ndarray, hertz: float, degrees: float) -> Rotation:
+    """A swing about an axis that itself turns: no two frames share an axis."""
+    angle = np.deg2rad(degrees) * np.sin(2 * np.pi * hertz * seconds)
+    axis = np.stack([np.cos(seconds), np.sin(seconds), 0.3 * np.cos(2 * seconds)], -1)
+    return Rotation.from_rotvec(angle[:, None] * axis)
+
+
+@pytest.mark.parametrize("fps_from", [60, 90, 100, 120, 240])
+@pytest.mark.parametrize("hertz", [0.5, 2, 5])
+def test_downsampling_keeps_gestures(fps_from: float, hertz: float) -> None:
+    """Against the motion itself at the new frames' times; gestures stay below 5 Hz or so."""
+    poses = _swing(np.arange(4 * fps_from) / fps_from, hertz, 60).as_rotvec()
+    found = Rotation.from_rotvec(resample_axis_angle(poses, fps_from, 30))
+    expected = _swing(np.arange(len(found)) / 30, hertz, 60)
+    error = np.rad2deg((expected.inv() * found).magnitude())
+    ends = 3  # frames at either end, where half of the kernel sees a reflection
+    assert error[ends:-ends].max() < (0.2 if hertz < 5 else 2)
+    assert error.max() < 6
+    line = resample_linear(np.sin(2 * np.pi * hertz * np.arange(240) / 60)[:, None], 60, 30)
+    truth = np.sin(2 * np.pi * hertz * np.arange(len(line)) / 30)
+    assert abs(line[ends:-ends, 0] - truth[ends:-ends]).max() < 0.02
+
+
+def test_downsampling_does_not_turn_a_tremor_into_a_gesture() -> None:
+    """A tremor of 28 Hz at 120 frames a second would be one of 2 Hz at 30."""
+    seconds = np.arange(480) / 120
+    tremor = resample_axis_angle(_swing(seconds, 28, 5).as_rotvec(), 120, 30)
+    assert np.rad2deg(np.linalg.norm(tremor[3:-3], axis=1)).max() < 0.1
+    picked = _swing(seconds[::4], 28, 5).magnitude()
+    assert np.rad2deg(picked).max() > 4  # what every fourth frame shows
+    shaken = resample_linear(np.sin(2 * np.pi * 28 * seconds)[:, None], 120, 30)
+    assert abs(shaken[3:-3]).max() < 0.02
+
+
+def test_downsampling_crosses_the_seams_of_axis_angle() -> None:
+    """Three whole turns: axis-angle jumps at each half turn, the rotation does not."""
+    seconds = np.arange(240) / 120
+    turns = Rotation.from_rotvec(seconds[:, None] * [0, 3 * np.pi, 0])
+    found = Rotation.from_rotvec(resample_axis_angle(turns.as_rotvec(), 120, 30))
+    expected = Rotation.from_rotvec((np.arange(len(found)) / 30)[:, None] * [0, 3 * np.pi, 0])
+    assert np.rad2deg((expected.inv() * found).magnitude()).max() < 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5, 20])
+def test_downsampling_of_very_short_motion(frames: int) -> None:
+    still = np.tile([0.3, -0.2, 0.1], (frames, 1))
+    found = resample_axis_angle(still, 120, 30)
+    np.testing.assert_allclose(found, np.tile([0.3, -0.2, 0.1], (len(found), 1)), atol=1e-6)
