@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import time
 from pathlib import Path
 
 import pytest
 
+from gestray import store
 from gestray.errors import UserError
 from gestray.store import Folder
+from tests.s3_proxy import FAULTS, faulty_s3
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
@@ -74,3 +78,62 @@ def test_a_wrong_secret_is_refused_by_the_server(s3, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(OSError, match=r"(?i)signature|denied|forbidden"):
         Folder("s3://gestray/x").write_bytes(b"1", "f")
+
+
+@pytest.fixture
+def through_proxy(s3, monkeypatch):
+    """Opens a folder of the S3 server through a proxy; the proxy is its second result."""
+    with faulty_s3(s3["AWS_ENDPOINT_URL"], rate=0.0, stall_s=0.1) as proxy:
+        for name, value in {**s3, "AWS_ENDPOINT_URL": proxy.url}.items():
+            monkeypatch.setenv(name, value)
+        yield Folder("s3://gestray/through-proxy"), proxy
+
+
+@pytest.mark.s3
+def test_a_server_that_fails_now_and_then_loses_nothing(through_proxy):
+    folder, proxy = through_proxy
+    proxy.rate = 0.15
+    contents = {f"{n}": os.urandom(50_000 * n + 1) for n in range(30)}
+    for name, data in contents.items():
+        folder.write_bytes(data, name)
+    assert folder.list() == sorted(contents)
+    for name, data in contents.items():
+        assert folder.exists(name) and folder.read_bytes(name) == data
+    assert len([fault for fault in FAULTS if proxy.seen[fault]]) >= 4
+
+
+@pytest.mark.s3
+def test_a_server_that_is_away_is_waited_for(through_proxy, monkeypatch, caplog):
+    monkeypatch.setattr(store, "REQUEST_ATTEMPTS", 1)
+    monkeypatch.setattr(store, "PAUSES_S", (0.5, 1.0, 2.0))
+    folder, proxy = through_proxy
+    folder.write_bytes(b"there", "f")
+    proxy.down_until = time.monotonic() + 0.7
+    assert folder.read_bytes("f") == b"there"
+    assert "read gestray/through-proxy/f failed, again in" in caplog.text
+    proxy.down_until = time.monotonic() + 60
+    with pytest.raises(OSError, match=r"NETWORK_CONNECTION|curl"):
+        folder.write_bytes(b"never", "f")
+
+
+@pytest.mark.s3
+def test_an_answer_that_stops_half_way_is_asked_for_again(through_proxy, monkeypatch):
+    monkeypatch.setattr(store, "REQUEST_TIMEOUT_S", 1)
+    folder, proxy = through_proxy
+    folder.write_bytes(b"x" * 100_000, "f")
+    proxy.faults, proxy.stall_s, proxy.rate = ("slow answer",), 2.5, 0.5
+    started = time.monotonic()
+    assert all(folder.read_bytes("f") == b"x" * 100_000 for _ in range(2))
+    assert proxy.seen["slow answer"]
+    assert time.monotonic() - started < 2.5 * proxy.seen["slow answer"]
+
+
+@pytest.mark.s3
+def test_what_is_refused_is_not_tried_again(through_proxy):
+    folder, proxy = through_proxy
+    folder.write_bytes(b"1", "secret")
+    proxy.denied = ("/secret",)
+    with pytest.raises(OSError, match=r"(?i)denied|403"):
+        folder.read_bytes("secret")
+    with pytest.raises(FileNotFoundError):
+        folder.read_bytes("absent")

@@ -12,12 +12,13 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from gestray.corpora.folder import CorpusFolder, open_corpus
+from gestray.corpora.folder import CorpusFolder, open_corpus, read_unchanged
 from gestray.corpora.labels import parse_emotion, parse_gold, parse_semantics
 from gestray.corpora.npz import read_arrays
 from gestray.corpora.parts import (
@@ -76,6 +77,7 @@ class Beat2Listing:
             split is ``additional``, so that they neither train nor test unasked.
         quarantined: ids that are no take ids, with what is wrong; never opened.
         splits: split of each of `take_ids`.
+        folders: language folder of each of `take_ids`; "" where the root is one.
     """
 
     take_ids: tuple[str, ...]
@@ -83,6 +85,7 @@ class Beat2Listing:
     unlisted: tuple[str, ...]
     quarantined: dict[str, BadInput]
     splits: dict[str, str]
+    folders: dict[str, str]
 
 
 def list_takes(root: str | Path) -> Beat2Listing:
@@ -129,10 +132,13 @@ def list_takes(root: str | Path) -> Beat2Listing:
         unlisted=tuple(unlisted),
         quarantined=quarantined,
         splits=splits,
+        folders=home,
     )
 
 
-def read_take(root: str | Path, take_id: str, split_override: str | None = None) -> Take:
+def read_take(
+    root: str | Path, take_id: str, split_override: str | None = None, folder: str | None = None
+) -> Take:
     """One take of the corpus at `root`, whole and checked.
 
     Args:
@@ -141,6 +147,7 @@ def read_take(root: str | Path, take_id: str, split_override: str | None = None)
         split_override: ``time:F``, or a name of `SPLITS` (as from
             `Beat2Listing.splits`, which spares reading the split file again);
             None takes the corpus's own.
+        folder: its language folder, as from `Beat2Listing.folders`; None looks for it.
 
     Raises:
         BadInput: a part is damaged; the file and the field are named.
@@ -150,9 +157,23 @@ def read_take(root: str | Path, take_id: str, split_override: str | None = None)
     if split_override not in SPLITS:
         parse_split(split_override)
     corpus = open_corpus(root)
-    folder, files = _find(corpus, take_id)
-    take = Take(take_id, split_override or _split_in(_read_splits(corpus, folder), take_id))
-    take.speaker_id, take.speaker, take.language = _parse_id(take_id, folder or corpus.name)
+    if folder is None:
+        folder = _find(corpus, take_id)
+    files = _files(folder, take_id)
+    split = split_override or _split_in(_read_splits(corpus, folder), take_id)
+
+    def read() -> Take:
+        take = Take(take_id, split)
+        take.speaker_id, take.speaker, take.language = _parse_id(take_id, folder or corpus.name)
+        _read_parts(corpus, files, take)
+        take.validate()
+        return take
+
+    return read_unchanged(corpus, files.values(), read)
+
+
+def _read_parts(corpus: CorpusFolder, files: Mapping[str, str], take: Take) -> None:
+    """Fill in every part that has a file."""
     _read_motion(corpus, files["motion"], take)
     take.audio = read_audio(corpus, files["audio"])
     if take.audio is not None:
@@ -165,8 +186,6 @@ def read_take(root: str | Path, take_id: str, split_override: str | None = None)
         take.emotion = parse_emotion(text, files["emotion"])
     if (data := corpus.read(files["gold"], MAX_TEXT_BYTES)) is not None:
         take.gold = parse_gold(data, files["gold"])
-    take.validate()
-    return take
 
 
 @dataclass(frozen=True)
@@ -190,13 +209,20 @@ class Beat2Source:
             if stem in sizes:
                 sizes[stem] += file.size
         entries = tuple(
-            TakeEntry(take_id, split or listing.splits[take_id], sizes[take_id])
+            TakeEntry(
+                take_id,
+                split or listing.splits[take_id],
+                sizes[take_id],
+                detail=listing.folders[take_id],
+            )
             for take_id in listing.take_ids
         )
-        return Listing(entries, tuple(listing.quarantined.items()), listing.absent)
+        return Listing(
+            entries, tuple(listing.quarantined.items()), listing.absent, listing.unlisted
+        )
 
     def read_take(self, entry: TakeEntry) -> Take:
-        return read_take(self.root, entry.take_id, entry.split)
+        return read_take(self.root, entry.take_id, entry.split, entry.detail)
 
     def remark(self, take: Take) -> str | None:
         return None
@@ -240,11 +266,10 @@ def _ids_with_files(corpus: CorpusFolder, folder: str) -> set[str]:
     }
 
 
-def _find(corpus: CorpusFolder, take_id: str) -> tuple[str, dict[str, str]]:
+def _find(corpus: CorpusFolder, take_id: str) -> str:
     for folder in _language_folders(corpus):
-        files = _files(folder, take_id)
-        if any(corpus.exists(file) for file in files.values()):
-            return folder, files
+        if any(corpus.exists(file) for file in _files(folder, take_id).values()):
+            return folder
     raise BadInput(take_id, "files", "none in this corpus", "at least one part")
 
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import stat
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from gestray.errors import BadInput, UserError
-from gestray.store import Folder
+from gestray.store import Folder, patiently
 
 # What a corpus may say of itself, as a JSON object; `synthetic` marks invented data.
 ABOUT_FILE = "corpus.json"
@@ -26,8 +28,16 @@ ABOUT_FILE = "corpus.json"
 # An object is read whole; no part of a recording of hours is larger.
 MAX_OBJECT_BYTES = 4 << 30
 
+# A recording that changes while it is read is read this often before it is given up.
+READ_ATTEMPTS = 2
+
+_T = TypeVar("_T")
+
 # Of links that lead nowhere or in a circle, sockets, and files kept from us.
 _UNREADABLE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
+
+# How an object store's refusal reads in pyarrow's errors.
+_DENIED = re.compile(r"ACCESS_DENIED|AccessDenied|HTTP status code 403|Forbidden")
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,10 @@ class CorpusFolder(ABC):
         """
 
     @abstractmethod
+    def stamp(self, name: str) -> Hashable:
+        """What changes whenever the file does; None when there is none, or none to see."""
+
+    @abstractmethod
     def files(self) -> tuple[FileFacts, ...]:
         """Every file below the root, sorted by name."""
 
@@ -93,6 +107,39 @@ class CorpusFolder(ABC):
         if len(data) > limit:
             raise BadInput(name, "size", f"more than {limit} bytes", f"at most {limit}")
         return data
+
+
+def read_unchanged(corpus: CorpusFolder, names: Iterable[str], read: Callable[[], _T]) -> _T:
+    """`read()`, of files that stayed as they were while it read them.
+
+    A recording that is still being copied looks damaged, or whole and is not. So
+    where a file has changed meanwhile, neither its content nor the damage found
+    in it counts, and it is read once more.
+
+    Raises:
+        BadInput: as `read`; or a file keeps changing.
+    """
+    files = tuple(names)
+    changed: str | None = None
+    for _ in range(READ_ATTEMPTS):
+        before = {name: corpus.stamp(name) for name in files}
+        result: _T | BadInput
+        try:
+            result = read()
+        except BadInput as error:
+            result = error
+        changed = next((name for name in files if corpus.stamp(name) != before[name]), None)
+        if changed is None:
+            if isinstance(result, BadInput):
+                raise result
+            return result
+    assert changed is not None
+    raise BadInput(
+        changed,
+        "content",
+        f"a file that changed while it was read, {READ_ATTEMPTS} times",
+        "a file that stays as it is; ingest again when it is whole",
+    )
 
 
 class _LocalCorpus(CorpusFolder):
@@ -139,6 +186,13 @@ class _LocalCorpus(CorpusFolder):
             raise BadInput(name, "location", "a folder, pipe or device", "a regular file")
         return open(descriptor, "rb")
 
+    def stamp(self, name: str) -> Hashable:
+        try:
+            facts = os.stat(self._root / name)
+        except (OSError, ValueError):
+            return None
+        return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
     def files(self) -> tuple[FileFacts, ...]:
         found = []
         for folder, _, names in os.walk(self._root):
@@ -170,26 +224,44 @@ class _ObjectCorpus(CorpusFolder):
     def open(self, name: str) -> BinaryIO | None:
         import pyarrow.fs as pafs
 
-        filesystem = self._folder.filesystem
-        info = filesystem.get_file_info(self._folder.path(name))
-        if info.type == pafs.FileType.NotFound:
+        path = self._folder.path(name)
+        try:
+            info = patiently(
+                lambda: self._folder.filesystem.get_file_info(path), f"look for {path}"
+            )
+            if info.type == pafs.FileType.NotFound:
+                return None
+            if info.type != pafs.FileType.File:
+                raise BadInput(name, "location", "a folder", "an object")
+            if info.size > MAX_OBJECT_BYTES:
+                expected = f"at most {MAX_OBJECT_BYTES}"
+                raise BadInput(name, "size", f"{info.size} bytes", expected)
+            return io.BytesIO(self._folder.read_bytes(name))
+        except OSError as error:
+            # Anything else, such as a server that stays down, is not the recording's fault.
+            if not _DENIED.search(str(error)):
+                raise
+            found = "an object this key may not read"
+            raise BadInput(name, "location", found, "a file that can be read") from None
+
+    def stamp(self, name: str) -> Hashable:
+        try:
+            return self._folder.version(name)
+        except OSError as error:
+            if not _DENIED.search(str(error)):
+                raise
             return None
-        if info.type != pafs.FileType.File:
-            raise BadInput(name, "location", "a folder", "an object")
-        if info.size > MAX_OBJECT_BYTES:
-            expected = f"at most {MAX_OBJECT_BYTES}"
-            raise BadInput(name, "size", f"{info.size} bytes", expected)
-        return io.BytesIO(self._folder.read_bytes(name))
 
     def files(self) -> tuple[FileFacts, ...]:
         import pyarrow.fs as pafs
 
         selector = pafs.FileSelector(self._folder.path(), recursive=True)
         prefix = self._folder.path() + "/"
+        infos = patiently(lambda: self._folder.filesystem.get_file_info(selector), f"list {prefix}")
         found = sorted(
             (
                 FileFacts(info.path.removeprefix(prefix), info.size, info.mtime_ns)
-                for info in self._folder.filesystem.get_file_info(selector)
+                for info in infos
                 if info.type == pafs.FileType.File
             ),
             key=lambda file: file.name,

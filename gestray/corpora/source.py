@@ -44,12 +44,14 @@ class Listing:
         quarantined: takes that cannot be read for what is known of them already, by id
             or by what stands in its place.
         absent: ids that the corpus lists without having any file of theirs.
+        unlisted: takes that the corpus has and its list of takes does not name.
         remarks: what the person who ingests should know, a sentence each.
     """
 
     entries: tuple[TakeEntry, ...]
     quarantined: tuple[tuple[str, BadInput], ...] = ()
     absent: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from gestray.corpora.shards import SHARDS
 from gestray.errors import UserError
-from gestray.store import Folder
+from gestray.store import Folder, patiently
 
 FACTS = ["take_id", "speaker", "split", "num_frames", "duration_s", "words"]
 
@@ -43,9 +43,7 @@ def read_catalog(takes: Folder) -> list[TakeRef]:
         raise UserError(f"{takes.uri}: found no shards/*.parquet, expected the shards of a corpus")
     catalog = []
     for shard in shards:
-        rows = pq.read_table(
-            takes.path(shard), columns=FACTS, filesystem=takes.filesystem
-        ).to_pylist()
+        rows = patiently(partial(_read_facts, takes, shard), f"read {takes.path(shard)}")
         for row_group, row in enumerate(rows):
             words = row.pop("words")
             catalog.append(
@@ -59,6 +57,11 @@ def read_catalog(takes: Folder) -> list[TakeRef]:
     return catalog
 
 
+def _read_facts(takes: Folder, shard: str) -> list[dict[str, Any]]:
+    table = pq.read_table(takes.path(shard), columns=FACTS, filesystem=takes.filesystem)
+    return table.to_pylist()
+
+
 @lru_cache(maxsize=16)
 def _open_shard(takes: Folder, shard: str) -> pq.ParquetFile:
     return pq.ParquetFile(takes.path(shard), filesystem=takes.filesystem, pre_buffer=True)
@@ -66,5 +69,9 @@ def _open_shard(takes: Folder, shard: str) -> pq.ParquetFile:
 
 def read_columns(takes: Folder, ref: TakeRef, columns: Sequence[str]) -> pa.Table:
     """The named columns of one take, as a table of one row."""
-    file = _open_shard(takes, ref.shard)
-    return file.read_row_group(ref.row_group, columns=list(columns), use_threads=False)
+
+    def read() -> pa.Table:
+        file = _open_shard(takes, ref.shard)
+        return file.read_row_group(ref.row_group, columns=list(columns), use_threads=False)
+
+    return patiently(read, f"read take {ref.take_id} of {takes.path(ref.shard)}")
