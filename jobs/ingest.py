@@ -105,7 +105,7 @@ def _ingest(source: Source, run: StageRun[Any]) -> StageResult:
     listing = source.list_takes()
     for remark in listing.remarks:
         remarks.print(remark, markup=False, soft_wrap=True)
-    records = [_record(take_id, error) for take_id, error in listing.quarantined]
+    records = [quarantine_record(take_id, error) for take_id, error in listing.quarantined]
     rows_in = len(listing.entries) + len(records)
     stored: list[dict[str, Any]] = []
     plans = _plan_shards(config, source, listing.entries, run.folder)
@@ -169,7 +169,7 @@ def _about_untimed(untimed: list[dict[str, Any]], takes: int) -> str:
     return text + ". Align them (TextGrid or WhisperX JSON) to have them cut."
 
 
-def _record(take_id: str, error: BadInput) -> dict[str, Any]:
+def quarantine_record(take_id: str, error: BadInput) -> dict[str, Any]:
     """A line of the quarantine file."""
     return {
         "take_id": take_id,
@@ -267,7 +267,7 @@ def _readable_takes(plan: ShardPlan, quarantined: list[dict[str, Any]]) -> Itera
         try:
             yield plan.source.read_take(entry)
         except BadInput as error:
-            quarantined.append(_record(entry.take_id, error))
+            quarantined.append(quarantine_record(entry.take_id, error))
 
 
 def _chain(first: Take, rest: Iterator[Take]) -> Iterator[Take]:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gestray.corpora.source import Source
 from jobs.command import AsJson, Name, Overrides, group, print_json, run_by_hand
-from jobs.display import results
+from jobs.display import progress, results
 
 app = group("Recordings to takes.")
 
@@ -40,6 +41,22 @@ def _ingest(
     run_by_hand(stage, name or "takes", out, None, overrides, as_json, values, skip)
 
 
+def _check(source: Source, as_json: bool) -> None:
+    """Print what a corpus holds and lacks; exits with 1 where a take is damaged."""
+    from jobs.check import check_corpus
+
+    listing = source.list_takes()
+    with progress("check", len(listing.entries)) as track:
+        check = check_corpus(source, listing, track)
+    if as_json:
+        print_json(check.as_json())
+    else:
+        for table in check.tables():
+            results.print(table)
+    if not check.is_whole:
+        raise typer.Exit(1)
+
+
 @app.command("beat2")
 def ingest_beat2(
     source: Annotated[str, typer.Argument(help="Folder in BEAT2's layout.")],
@@ -47,13 +64,24 @@ def ingest_beat2(
     store: Out = None,
     split: Split = None,
     strict: Strict = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read all and report; write nothing.")
+    ] = False,
     name: Name = None,
     as_json: AsJson = False,
 ) -> None:
     """BEAT2 recordings to takes; damaged ones are quarantined with a reason.
 
-    Example: `gestray ingest beat2 beat_english_v2.0.0 --out s3://bucket/store`.
+    Examples: `gestray ingest beat2 beat_english_v2.0.0 --out s3://bucket/store`;
+    `gestray ingest beat2 s3://corpora/beat2 --check`, which says what the folder holds and
+    lacks, and exits with 1 if an ingest would quarantine a take. Parts and takes that are
+    absent are no damage: partial downloads are welcome.
     """
+    if check:
+        from gestray.corpora.beat2 import Beat2Source
+
+        _check(Beat2Source(source, split), as_json)
+        return
     values = {"source": source, "split": split, "strict": strict}
     _ingest("ingest.beat2", name, store, overrides, as_json, values)
 
