@@ -60,7 +60,8 @@ class BatchPlan:
         batch_size: samples in a global batch.
         lanes: number of lanes; divides `batch_size`.
         seed: of all shuffling.
-        pool: about how many samples are shuffled together, and read as one chunk.
+        pool: about how many samples are shuffled together, and read as one chunk;
+            never three times as many, however long the takes.
     """
 
     counts: tuple[int, ...]
@@ -142,10 +143,11 @@ def _deal(plan: BatchPlan, epoch: int) -> list[list[Chunk]]:
     lanes = random.permutation(plan.lanes)
     pieces: list[list[_Piece]] = [[] for _ in lanes]
     load = np.zeros(plan.lanes, dtype=np.int64)
+    # A take longer than a lane's share, or than a pool, is dealt in pieces.
+    longest = min(share, plan.pool)
     for take in random.permutation(len(plan.counts)):
-        # A take longer than a lane's share is dealt in pieces.
-        for first in range(0, plan.counts[take], share):
-            last = min(first + share, plan.counts[take])
+        for first in range(0, plan.counts[take], longest):
+            last = min(first + longest, plan.counts[take])
             emptiest = int(np.argmin(load))
             load[emptiest] += last - first
             pieces[lanes[emptiest]].append((int(take), first, last))

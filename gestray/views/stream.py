@@ -24,7 +24,7 @@ from gestray.views.view import View
 
 LANE = "_lane"
 # Chunks a read-ahead dataset holds at most: bounds the driver's bookkeeping for long runs.
-CHUNKS_PER_DATASET = 2048
+CHUNKS_PER_DATASET = 512
 
 
 @dataclass(frozen=True)

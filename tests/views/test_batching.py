@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gestray.errors import UserError
-from gestray.views.batching import BatchPlan
+from gestray.views.batching import BatchPlan, _deal
 
 counts = st.lists(st.integers(0, 40), min_size=1, max_size=30).filter(lambda c: sum(c) > 0)
 
@@ -84,3 +86,29 @@ def test_impossible_plans_say_what_to_change(counts, batch_size, message):
 def test_a_worker_count_that_does_not_divide_the_lanes_is_refused():
     with pytest.raises(UserError, match="multiple of 3"):
         BatchPlan((5,), 8, lanes=8).lanes_of(0, 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=9), st.integers(1, 50), st.integers(0, 3))
+def test_chunks_are_bounded_however_long_the_takes(counts, pool, seed):
+    """What is read at once, and so the memory of a reader, does not grow with the recordings."""
+    assume(sum(counts))
+    plan = BatchPlan(tuple(counts), batch_size=8, lanes=4, seed=seed, pool=pool)
+    sizes = [len(chunk) for lane in range(4) for chunk in islice(plan.lane(lane), 8)]
+    assert all(pool <= size < 3 * pool for size in sizes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts, st.integers(0, 3), st.integers(1, 50))
+def test_an_epoch_deals_every_sample_once_and_lanes_are_even(counts, seed, pool):
+    plan = BatchPlan(tuple(counts), batch_size=8, lanes=4, seed=seed, pool=pool)
+    dealt = _deal(plan, 1)
+    samples = [
+        pair
+        for lane in dealt
+        for part in lane
+        for pair in zip(part.takes, part.samples, strict=True)
+    ]
+    assert sorted(samples) == [(t, n) for t, count in enumerate(counts) for n in range(count)]
+    sizes = [sum(map(len, lane)) for lane in dealt]
+    assert max(sizes) - min(sizes) <= max(min(max(counts), pool), 1)
