@@ -412,7 +412,7 @@ def test_a_file_that_changes_is_read_again_then_given_up(
     """Whether what was read of it looked whole or damaged."""
     whole = (recording / GRID).read_text()
     later = whole.replace("grows", "grew")
-    read_words = beat2._read_words
+    read_words = beat2.read_words
     left = [changes]
 
     def changing(*arguments):
@@ -425,7 +425,7 @@ def test_a_file_that_changes_is_read_again_then_given_up(
                 left[0] -= 1
                 (recording / GRID).write_text(later + " " * left[0])
 
-    monkeypatch.setattr(beat2, "_read_words", changing)
+    monkeypatch.setattr(beat2, "read_words", changing)
     if changes == 1:
         take = read_take(recording.root, ID)
         assert take.words is not None and take.words[1].word == "grew"
