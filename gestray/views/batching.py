@@ -40,7 +40,8 @@ class Chunk:
     Args:
         lane: the lane they belong to.
         takes: index of the take of each sample.
-        samples: number of each sample within its take.
+        samples: number of each sample within its take. Numbers go on from epoch to
+            epoch: of a take with 10 samples, 23 is sample 3 of epoch 2.
     """
 
     lane: int
@@ -138,6 +139,7 @@ class BatchPlan:
 def _deal(plan: BatchPlan, epoch: int) -> list[list[Chunk]]:
     """The pools of each lane in one epoch: every sample exactly once."""
     random = np.random.default_rng([plan.seed, epoch])
+    counts = np.asarray(plan.counts)
     share = math.ceil(sum(plan.counts) / plan.lanes)
     # Where samples are fewer than lanes, other lanes go without in each epoch.
     lanes = random.permutation(plan.lanes)
@@ -152,7 +154,7 @@ def _deal(plan: BatchPlan, epoch: int) -> list[list[Chunk]]:
             load[emptiest] += last - first
             pieces[lanes[emptiest]].append((int(take), first, last))
     return [
-        [_shuffled(lane, pool, random) for pool in _pools(dealt, plan.pool)]
+        [_shuffled(lane, pool, counts * epoch, random) for pool in _pools(dealt, plan.pool)]
         for lane, dealt in enumerate(pieces)
     ]
 
@@ -170,8 +172,11 @@ def _pools(pieces: list[_Piece], at_least: int) -> Iterator[list[_Piece]]:
         yield pool
 
 
-def _shuffled(lane: int, pool: list[_Piece], random: np.random.Generator) -> Chunk:
+def _shuffled(
+    lane: int, pool: list[_Piece], numbered_before: np.ndarray, random: np.random.Generator
+) -> Chunk:
     takes = np.concatenate([np.full(last - first, take) for take, first, last in pool])
     samples = np.concatenate([np.arange(first, last) for _, first, last in pool])
+    samples += numbered_before[takes]
     order = random.permutation(len(takes))
     return Chunk(lane, tuple(takes[order].tolist()), tuple(samples[order].tolist()))

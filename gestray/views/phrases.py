@@ -151,7 +151,7 @@ class Phrases:
 
     def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
         phrases = self._phrases(ref)
-        chosen = [phrases[sample] for sample in samples]
+        chosen = [phrases[sample % len(phrases)] for sample in samples]
         poses = motion_from_column(take["poses"])
         assert poses is not None, "a take without motion has no phrases"
         return phrase_rows(ref, chosen, poses)

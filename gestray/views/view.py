@@ -24,4 +24,8 @@ class View(Protocol):
         """Number of samples in a take; zero where it has none to give."""
 
     def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
-        """The samples numbered `samples` (each below `count`), one row each, in that order."""
+        """The samples numbered `samples`, one row each, in that order.
+
+        Number n is sample n mod `count`, in epoch n div `count`: a view that draws at
+        random draws anew in each epoch, and the same whenever it is asked.
+        """

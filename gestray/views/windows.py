@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,10 +20,18 @@ COLUMNS = ("poses",)
 
 
 class WindowConfig(Config):
-    """Length and stride in seconds; the field's usual 64 frames at stride 20 by default."""
+    """How takes are cut into windows; the field's usual 64 frames at stride 20 by default.
+
+    Args:
+        seconds: length of a window.
+        stride_s: from one window to the next, in seconds.
+        random: windows begin anywhere within their stride, drawn anew in each epoch, and
+            by this seed the same in every run. None: always at its start.
+    """
 
     seconds: float = Field(64 / 30, gt=0)
     stride_s: float = Field(20 / 30, gt=0)
+    random: int | None = None
 
     @property
     def frames(self) -> int:
@@ -54,8 +63,17 @@ class Windows:
     def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
         poses = motion_from_column(take["poses"])
         assert poses is not None, "a take without motion has no windows"
-        starts = self._frames(ref)[0] + np.asarray(samples) * self.config.stride
+        starts = self._starts(ref, np.asarray(samples, dtype=np.int64))
         return pa.table({"poses": cut_frames(poses, starts, self.config.frames)})
+
+    def _starts(self, ref: TakeRef, samples: np.ndarray) -> np.ndarray:
+        """First frames of the windows numbered `samples`."""
+        first, last = self._frames(ref)
+        stride, seed = self.config.stride, self.config.random
+        starts = first + samples % self.count(ref) * stride
+        if seed is not None:
+            starts += (_uniform(f"{seed}/{ref.take_id}", samples) * stride).astype(np.int64)
+        return np.minimum(starts, last - self.config.frames)
 
     def _frames(self, ref: TakeRef) -> tuple[int, int]:
         """First frame of the split in this take, and one past its last."""
@@ -65,3 +83,17 @@ class Windows:
         if span is None:
             return 0, 0
         return int(np.ceil(span[0] * FPS - 1e-6)), int(np.floor(span[1] * FPS + 1e-6))
+
+
+def _uniform(key: str, numbers: np.ndarray) -> np.ndarray:
+    """A number in [0, 1) for each of `numbers`, by `key`; the same ones everywhere.
+
+    SplitMix64 (Steele, Lea and Flood 2014) in counter mode: a generator for every
+    window would take longer than cutting it.
+    """
+    base = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
+    state = np.uint64(base) + numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    state ^= state >> np.uint64(31)
+    return (state >> np.uint64(11)) / 2.0**53

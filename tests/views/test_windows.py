@@ -49,3 +49,31 @@ def test_a_split_in_time_shares_no_frame():
         view = Windows(WindowConfig(), split)
         spans[split] = first_and_last(view.cut(ref, rows, range(view.count(ref))))
     assert max(last for _, last in spans["train"]) < 560 <= min(first for first, _ in spans["test"])
+
+
+def starts(config: WindowConfig, samples: list[int], num_frames: int = 400) -> list[int]:
+    view = Windows(config, "train")
+    ref, rows = take(num_frames)
+    return [first for first, _ in first_and_last(view.cut(ref, rows, samples))]
+
+
+def test_every_epoch_cuts_the_same_windows_at_the_stride():
+    assert starts(WindowConfig(), [3, 3 + 17, 3 + 2 * 17]) == [60, 60, 60]  # 17 windows
+
+
+def test_random_windows_begin_within_their_stride_and_anew_in_each_epoch():
+    config = WindowConfig(random=1)
+    epochs = [starts(config, list(range(e * 17, (e + 1) * 17))) for e in range(200)]
+    offsets = np.array(epochs) - 20 * np.arange(17)
+    # The last window begins at 320 of 400 - 64 = 336: it cannot be moved by more than 16.
+    assert offsets.min() == 0 and offsets[:, :-1].max() == 19 and offsets[:, -1].max() == 16
+    counts = np.bincount(offsets[:, :-1].ravel(), minlength=20)
+    assert counts.min() > 100  # of 160 expected: all offsets are about equally likely
+    assert abs(np.corrcoef(offsets[:-1, 0], offsets[1:, 0])[0, 1]) < 0.25
+    assert abs(np.corrcoef(offsets[:, 0], offsets[:, 1])[0, 1]) < 0.25
+
+
+def test_random_windows_are_the_same_whenever_they_are_asked_for():
+    config = WindowConfig(random=1)
+    assert starts(config, [5, 40, 1000]) == [starts(config, [n])[0] for n in (5, 40, 1000)]
+    assert starts(config, list(range(17))) != starts(WindowConfig(random=2), list(range(17)))
