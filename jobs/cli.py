@@ -16,7 +16,7 @@ import typer
 import gestray
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
-from jobs import ingest_cli
+from jobs import ingest_cli, speech_cli
 from jobs.command import (
     EVALUATIONS,
     AsJson,
@@ -53,6 +53,7 @@ def _group(name: str, commands: str | typer.Typer) -> typer.Typer:
 
 corpus = _group("corpus", "Corpora that gestray writes itself.")
 _group("ingest", ingest_cli.app)
+_group("speech", speech_cli.app)
 tokenizer = _group("tokenizer", "Motion to tokens.")
 anchors = _group("anchors", "Tokens to semantic motion anchors.")
 encoder = _group("encoder", "Transcripts and gestures in one space.")

@@ -34,11 +34,12 @@ class Span:
     latest_s: float | None = None
 
 
-def fill_times(spans: Sequence[Span]) -> list[Span]:
+def fill_times(spans: Sequence[Span], least_s: float = 0.0) -> list[Span]:
     """`spans` with times for those without, where anything bounds them.
 
     A run of untimed words lies between its timed neighbours and within its
-    segment, and shares that time by the number of letters.
+    segment, and shares that time by the number of letters. Where that leaves
+    less than `least_s` a word, the words before give up theirs and share it.
     """
     filled: list[Span] = []
     ahead = 0
@@ -57,6 +58,9 @@ def fill_times(spans: Sequence[Span]) -> list[Span]:
             filled += run
             continue
         end = start if end is None else max(start, end)
+        while filled and end - start < least_s * len(run):
+            run.insert(0, filled.pop())
+            start = run[0].start_s or 0.0
         letters = sum(len(span.word) for span in run) or 1
         now, said = start, 0
         for span in run:
