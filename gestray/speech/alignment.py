@@ -20,7 +20,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,15 +85,17 @@ def align(audio: bytes, transcript: str, file: str) -> Alignment:
         BadInput: the transcript has no words, or is not that of this recording.
         UserError: the extra ``align`` is not installed.
     """
+    if not all(map(find_spec, ("num2words", "pocketsphinx"))):
+        raise UserError("to align a transcript, install the extra: pip install 'gestray[align]'")
     words = [word.word for word in words_of_text(transcript)]
     if not words:
         raise BadInput(file, "transcript", "no words", "what is said in the recording")
     owners, tokens = _tokens_of(words)
-    decoder = _decoder()
-    missing = _add_missing(decoder, tokens)
-    heard = _recognize(decoder, tokens, audio) if tokens else []
-    anchors = _anchors(tokens, heard)
-    recognized = len(anchors) / max(1, len(tokens))
+    if not tokens:
+        raise BadInput(file, "transcript", "no word in Latin letters", "an English transcript")
+    decoder, missing = _decoder(tokens)
+    anchors = _anchors(tokens, _recognize(decoder, audio))
+    recognized = len(anchors) / len(tokens)
     if recognized < LEAST_RECOGNIZED:
         found = f"{recognized:.0%} of its words in the recording"
         expected = f"at least {LEAST_RECOGNIZED:.0%}; is it English, and of this recording?"
@@ -142,24 +147,43 @@ def _spans(
 # --- PocketSphinx ---------------------------------------------------------
 
 
-def _decoder() -> Any:
-    """A fresh one for each recording: it adapts to the voice it hears."""
-    try:
-        import num2words  # noqa: F401
-        from pocketsphinx import Decoder
-    except ImportError:
-        raise UserError(
-            "aligning a transcript needs the extra `align`: pip install 'gestray[align]'"
-        ) from None
-    return Decoder(lm=None, loglevel="FATAL", bestpath=False, fwdflat=False)
+@cache
+def _pronunciations() -> dict[str, list[str]]:
+    """Phones of every word of the dictionary, a string for each way to say it."""
+    from pocketsphinx import get_model_path
+
+    words: dict[str, list[str]] = {}
+    for line in Path(get_model_path("en-us/cmudict-en-us.dict")).read_text("utf-8").splitlines():
+        word, _, phones = line.partition(" ")
+        words.setdefault(word.partition("(")[0], []).append(phones)
+    return words
 
 
-def _add_missing(decoder: Any, tokens: Sequence[str]) -> set[str]:
-    """Give the decoder a pronunciation of each word its dictionary lacks; those words."""
-    missing = {token for token in tokens if decoder.lookup_word(token) is None}
-    for token in sorted(missing):
-        decoder.add_word(token, approximate_phones(token, decoder.lookup_word), update=False)
-    return missing
+def _decoder(tokens: Sequence[str]) -> tuple[Any, set[str]]:
+    """A decoder that knows the words of the transcript alone, and those it had to sound out.
+
+    A fresh one for each recording, for it adapts to the voice it hears. With its
+    whole dictionary it would take seconds to start.
+    """
+    from pocketsphinx import Decoder
+
+    known = _pronunciations()
+
+    def first_way(token: str) -> str | None:
+        return known[token][0] if token in known else None
+
+    lines: list[str] = []
+    for token in sorted(set(tokens)):
+        ways = known.get(token) or [approximate_phones(token, first_way)]
+        lines += (f"{token}({n}) {w}" if n > 1 else f"{token} {w}" for n, w in enumerate(ways, 1))
+    with tempfile.TemporaryDirectory(prefix="gestray-align-") as folder:
+        dictionary, model = Path(folder, "words.dict"), Path(folder, "transcript.arpa")
+        dictionary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        model.write_text(_language_model(tokens), encoding="utf-8")
+        decoder = Decoder(
+            dict=str(dictionary), lm=str(model), loglevel="FATAL", bestpath=False, fwdflat=False
+        )
+    return decoder, set(tokens) - known.keys()
 
 
 def _decode(decoder: Any, audio: bytes, first: int, last: int) -> list[_Timed]:
@@ -182,12 +206,7 @@ def _decode(decoder: Any, audio: bytes, first: int, last: int) -> list[_Timed]:
 # --- first pass: what was heard where -------------------------------------
 
 
-def _recognize(decoder: Any, tokens: Sequence[str], audio: bytes) -> list[_Timed]:
-    with tempfile.NamedTemporaryFile("w", suffix=".arpa", encoding="utf-8") as file:
-        file.write(_language_model(tokens))
-        file.flush()
-        decoder.add_lm_file("transcript", file.name)
-    decoder.activate_search("transcript")
+def _recognize(decoder: Any, audio: bytes) -> list[_Timed]:
     cuts = _quiet_cuts(np.frombuffer(audio, "<i2"))
     return [word for first, last in pairwise(cuts) for word in _decode(decoder, audio, first, last)]
 

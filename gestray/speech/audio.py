@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -177,7 +178,7 @@ def _check_container(stream: BinaryIO, file: str) -> None:
     if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
         _check_riff(stream, file, head, size)
     elif head[:4] == b"OggS":
-        _check_ogg(stream, file, size)
+        _check_ogg(stream, file)
     stream.seek(0)
 
 
@@ -188,18 +189,34 @@ def _check_riff(stream: BinaryIO, file: str, head: bytes, size: int) -> None:
         raise BadInput(file, "size", f"{size} bytes", f"{declared + 8}, as the header says")
 
 
-# A page of an Ogg file is at most this long, header included.
-# https://www.rfc-editor.org/rfc/rfc3533#section-6
-_LONGEST_OGG_PAGE = 65_307
-_OGG_HEADER = 27
+def _check_ogg(stream: BinaryIO, file: str) -> None:
+    """Refuse an Ogg file that ends within the stream or has a damaged page.
+
+    libogg passes over such pages, and what follows moves up.
+    https://www.rfc-editor.org/rfc/rfc3533#section-6
+    """
+    at = 0
+    last = False
+    while not last:
+        stream.seek(at)
+        head = stream.read(27)
+        sizes = stream.read(head[26]) if len(head) == 27 else b""
+        body = stream.read(sum(sizes))
+        if len(head) < 27 or len(sizes) < head[26] or len(body) < sum(sizes):
+            found = "an end within the stream"
+            raise BadInput(file, "size", found, "a page that ends the stream")
+        checksum = int.from_bytes(head[22:26], "little")
+        page = head[:22] + bytes(4) + head[26:] + sizes + body
+        if head[:4] != b"OggS" or _ogg_checksum(page) != checksum:
+            raise BadInput(file, "audio", f"a damaged page at byte {at}", "pages as written")
+        at += len(page)
+        last = bool(head[5] & 4)
 
 
-def _check_ogg(stream: BinaryIO, file: str, size: int) -> None:
-    """Refuse an Ogg file whose last page does not end the stream, or is cut."""
-    stream.seek(max(0, size - 2 * _LONGEST_OGG_PAGE))
-    tail = stream.read(2 * _LONGEST_OGG_PAGE)
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    segments = page[26] if len(page) >= _OGG_HEADER else 0
-    whole = _OGG_HEADER + segments + sum(page[_OGG_HEADER : _OGG_HEADER + segments])
-    if len(page) < whole or not page[5] & 4:
-        raise BadInput(file, "size", "an end within the stream", "a page that ends the stream")
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """CRC-32 of Ogg: zlib's polynomial, from the other end and without inversion."""
+    mirrored = zlib.crc32(page.translate(_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return int(f"{mirrored:032b}"[::-1], 2)

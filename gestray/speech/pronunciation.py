@@ -50,7 +50,7 @@ def spoken_tokens(word: str) -> list[str]:
         elif match["symbol"]:
             tokens.append(_SYMBOLS[match["symbol"]])
         else:
-            tokens += _spoken_number(match["number"].replace(",", ""), bool(match["ordinal"]))
+            tokens += _spoken_number(match["number"], bool(match["ordinal"]))
             if match["currency"]:
                 tokens.append(_CURRENCIES[match["currency"]])
     return tokens
@@ -71,9 +71,10 @@ def approximate_phones(token: str, lookup: Callable[[str], str | None]) -> str:
     return " ".join(_SOUNDS[spelling] for spelling in _SPELLING.findall(letters))
 
 
-def _spoken_number(digits: str, ordinal: bool) -> list[str]:
+def _spoken_number(number: str, ordinal: bool) -> list[str]:
     from num2words import num2words
 
+    digits = number.replace(",", "")
     if len(digits) > _LONGEST_NUMBER:
         spoken = " ".join(num2words(int(digit)) for digit in digits if digit.isdigit())
     elif "." in digits:
@@ -81,6 +82,6 @@ def _spoken_number(digits: str, ordinal: bool) -> list[str]:
     elif ordinal:
         spoken = num2words(int(digits), to="ordinal")
     else:
-        is_year = len(digits) == 4 and int(digits) in _YEARS
+        is_year = len(number) == 4 and int(digits) in _YEARS
         spoken = num2words(int(digits), to="year" if is_year else "cardinal")
     return re.findall(r"[a-z]+", spoken)

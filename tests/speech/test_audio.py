@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gestray.errors import BadInput
-from gestray.speech.audio import SAMPLE_RATE, decode_audio, pcm16_to_float, read_audio
+from gestray.speech.audio import (
+    SAMPLE_RATE,
+    decode_audio,
+    pcm16_to_float,
+    read_audio,
+    sample_at,
+    samples_of_frames,
+)
 
 
 def tone(rate: int, seconds: float = 1.0, hertz: float = 440.0) -> np.ndarray:
     return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)
 
 
-def encoded(samples: np.ndarray, rate: int, format: str, subtype: str) -> bytes:
+def encoded(samples: np.ndarray, rate: int, format: str, subtype: str | None) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format=format, subtype=subtype)
     return buffer.getvalue()
@@ -132,3 +141,91 @@ def test_size_unknown_to_the_writer_is_no_damage() -> None:
     """Writers to a pipe leave the size at its largest; the samples are there."""
     piped = WHOLE[:4] + b"\xff\xff\xff\xff" + WHOLE[8:40] + b"\xff\xff\xff\xff" + WHOLE[44:]
     assert decode_audio(io.BytesIO(piped), "f") == decode_audio(io.BytesIO(WHOLE), "f")
+
+
+# --- drift ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rate", [8000, 11_025, 22_050, 32_000, 37_800, 44_056, 44_100, 48_000, 96_000]
+)
+def test_clicks_stay_in_their_place_for_ten_minutes(rate: int) -> None:
+    """Within a millisecond of motion, at the start as at the end."""
+    seconds = np.array([1, 60, 300, 599])
+    samples = np.zeros(600 * rate, np.int16)
+    samples[seconds * rate] = 30_000
+    data = decode_audio(io.BytesIO(wav(samples, rate, "PCM_16")), "f")
+    heard = np.abs(np.frombuffer(data, "<i2"))
+    assert abs(len(heard) - 600 * SAMPLE_RATE) <= 1
+    for second in seconds:
+        first = (second - 1) * SAMPLE_RATE + SAMPLE_RATE // 2
+        place = first + int(np.argmax(heard[first : first + SAMPLE_RATE]))
+        assert abs(place / SAMPLE_RATE - second) < 1e-3
+
+
+def test_samples_of_frames_do_not_drift() -> None:
+    slices = [samples_of_frames(n, n + 1) for n in range(10 * 60 * 30)]
+    assert all(abs(3 * s.start - 1600 * n) <= 1.5 for n, s in enumerate(slices))
+    assert all(a.stop == b.start for a, b in pairwise(slices))
+    assert slices[-1].stop == 600 * SAMPLE_RATE == sample_at(600.0)
+    assert samples_of_frames(3, 7) == slice(1600, 3733)
+    assert samples_of_frames(0, 25, fps=25) == slice(0, SAMPLE_RATE)
+
+
+# --- damage ---------------------------------------------------------------
+
+KINDS = [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)]
+NOISE = np.random.default_rng(0).normal(0, 0.2, SAMPLE_RATE)
+FILES = {f"{kind}/{sub}": encoded(NOISE, SAMPLE_RATE, kind, sub) for kind, sub in KINDS}
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.98])
+def test_what_is_cut_short_is_refused(kind: str, keep: float) -> None:
+    data = FILES[kind]
+    with pytest.raises(BadInput):
+        decode_audio(io.BytesIO(data[: int(keep * len(data))]), "f")
+
+
+@pytest.mark.parametrize("kind", ["FLAC/PCM_16", "OGG/VORBIS", "OGG/OPUS"])
+def test_formats_with_checksums_notice_bit_rot(kind: str) -> None:
+    data = bytearray(FILES[kind])
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(BadInput):
+        decode_audio(io.BytesIO(data), "f")
+
+
+def test_a_declared_day_of_sound_is_refused_unread() -> None:
+    """STREAMINFO of a FLAC file: total samples are the low 36 bits before the checksum."""
+    data = bytearray(FILES["FLAC/PCM_16"])
+    data[22:26] = b"\xff" * 4
+    with pytest.raises(BadInput, match="duration"):
+        decode_audio(io.BytesIO(data), "f")
+
+
+def test_too_many_channels_are_refused() -> None:
+    with pytest.raises(BadInput, match="channels"):
+        decode_audio(io.BytesIO(wav(np.zeros((9, 9)), SAMPLE_RATE, "PCM_16")), "f")
+
+
+MUTATIONS = st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6)), max_size=4)
+
+
+@given(st.sampled_from(sorted(FILES)), MUTATIONS, st.floats(0, 1))
+def test_mutated_files_are_sound_or_bad_input(kind: str, changes: list, keep: float) -> None:
+    data = bytearray(FILES[kind])
+    for place, new in changes:
+        at = int(place * min(len(data), 400))  # headers are at the start
+        data[at : at + len(new)] = new
+    if keep < 0.5:
+        data = data[: int(2 * keep * len(data))]
+    try:
+        assert len(decode_audio(io.BytesIO(data), "f")) % 2 == 0
+    except BadInput as error:
+        assert error.file == "f"
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_are_no_crash(data: bytes) -> None:
+    with contextlib.suppress(BadInput):
+        decode_audio(io.BytesIO(data), "f")
