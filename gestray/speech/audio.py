@@ -75,6 +75,8 @@ def decode_audio(stream: BinaryIO, file: str) -> bytes:
         with _Forward(stream) as sound:
             _check_description(sound, file)
             samples = _convert(sound, file)
+            if sound.format == "MP3":
+                _check_mp3(stream, file)
     except soundfile.LibsndfileError as error:
         field = "header" if error.code == _UNRECOGNISED_FORMAT else "audio"
         raise BadInput(file, field, f"unreadable data ({error.error_string})", _EXPECTED) from None
@@ -187,6 +189,25 @@ def _check_riff(stream: BinaryIO, file: str, head: bytes, size: int) -> None:
     declared = int.from_bytes(head[4:8], "big" if head[:4] == b"RIFX" else "little")
     if declared not in _UNKNOWN_RIFF_SIZES and size < declared + 8:
         raise BadInput(file, "size", f"{size} bytes", f"{declared + 8}, as the header says")
+
+
+def _check_mp3(stream: BinaryIO, file: str) -> None:
+    """Refuse an MP3 without the first frame that states its length.
+
+    For others libsndfile guesses the length from the bit rate, and drops what lies beyond.
+    """
+    stream.seek(0)
+    head = stream.read(10)
+    start = 0
+    if head[:3] == b"ID3":  # whose size has seven bits a byte, https://id3.org/id3v2.4.0-structure
+        start = 10 + sum(
+            byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)
+        )
+    stream.seek(start)
+    first = stream.read(2048)
+    if not any(mark in first for mark in (b"Xing", b"Info", b"VBRI")):
+        expected = "a Xing or Info frame at its start; encode it again, as with ffmpeg"
+        raise BadInput(file, "header", "an MP3 that does not state its length", expected)
 
 
 def _check_ogg(stream: BinaryIO, file: str) -> None:

@@ -195,6 +195,15 @@ def test_formats_with_checksums_notice_bit_rot(kind: str) -> None:
         decode_audio(io.BytesIO(data), "f")
 
 
+def test_an_mp3_that_does_not_state_its_length_is_refused() -> None:
+    data = FILES["MP3/None"]
+    tagged = b"ID3\x04\0\0\0\0\x21\x00" + bytes(33 * 128) + data
+    assert decode_audio(io.BytesIO(tagged), "f") == decode_audio(io.BytesIO(data), "f")
+    second = data.index(data[:2], 4)
+    with pytest.raises(BadInput, match="length"):
+        decode_audio(io.BytesIO(data[second:]), "f")
+
+
 def test_a_declared_day_of_sound_is_refused_unread() -> None:
     """STREAMINFO of a FLAC file: total samples are the low 36 bits before the checksum."""
     data = bytearray(FILES["FLAC/PCM_16"])
