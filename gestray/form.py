@@ -153,27 +153,44 @@ class GesturePhases(_Record):
             raise ValueError(f"phases must follow each other, found {dict(self)}")
 
 
-# The intents of the first taxonomy: communicative functions that co-speech
-# gestures are known to carry. "beat" marks rhythm without meaning of its own.
+# The intents of the taxonomy: communicative functions that co-speech gestures are known to
+# carry. "beat" marks rhythm without meaning of its own.
 INTENTS: dict[str, str] = {
     "beat": "keeps the rhythm of the speech",
     "self-reference": "refers to the speaker",
     "addressee": "refers to the listener",
-    "listing": "counts off items one by one",
-    "uncertainty": "shows not knowing or doubt",
-    "negation": "denies or rejects what is said",
-    "affirmation": "approves or agrees",
+    "here": "refers to this very place",
+    "left": "points or leads to the left",
+    "right": "points or leads to the right",
+    "up": "points or leads upwards",
+    "down": "points or leads downwards",
+    "path": "shows the way something goes from place to place",
+    "past": "places something behind, in time gone by",
+    "future": "places something ahead, in time to come",
     "large": "shows that something is big",
     "small": "shows that something is small",
+    "height": "shows how tall or low something is",
     "growth": "shows something rising or growing",
     "decline": "shows something falling or shrinking",
-    "stop": "halts or holds off",
-    "pointing away": "points to something over there",
+    "container": "holds something as if in a vessel or a box",
+    "whole": "takes in everything at once",
+    "joining": "brings things together",
+    "separating": "takes things apart",
     "cycle": "shows a process that goes round and repeats",
-    "precision": "marks an exact point",
-    "emphasis": "stresses how much it matters",
-    "thinking": "shows reflection",
     "contrast": "sets one thing against another",
+    "listing": "counts off items one by one",
+    "precision": "marks an exact point",
+    "approximation": "leaves it at more or less",
+    "emphasis": "stresses how much it matters",
+    "uncertainty": "shows not knowing or doubt",
+    "question": "asks for an answer",
+    "request": "asks for a favour",
+    "negation": "denies or rejects what is said",
+    "affirmation": "approves or agrees",
+    "stop": "halts or holds off",
+    "dismissal": "waves something off as unimportant",
+    "quotation": "distances the speaker from a word",
+    "thinking": "shows reflection",
 }
 
 
