@@ -15,83 +15,28 @@ MAX_WORD_GAP_S = 0.1
 _CHOICE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 # Slots that can be what a sentence is about, the more telling ones first.
-_TOPIC_SLOTS = ("doing", "thing", "event", "things", "place", "person")
+_TOPIC_SLOTS = tuple(
+    "doing measure thing song object big area tall event foods things ingredient material"
+    " team people place news person".split()
+)
+# Of these, the ones whose words stand behind an article.
+_BARE_NOUNS = frozenset("thing song object big area tall foods things ingredient material".split())
 # Set before and after a keyword while a pattern is expanded.
 _OPEN, _CLOSE = "<", ">"
 
+# Articles, pronouns, prepositions, auxiliaries and conjunctions: unstressed in connected
+# speech. Particles (up, down, out) and "not" are not among them.
 _FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "before",
-        "but",
-        "by",
-        "came",
-        "can",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "her",
-        "his",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "its",
-        "let",
-        "like",
-        "may",
-        "me",
-        "my",
-        "near",
-        "not",
-        "of",
-        "on",
-        "or",
-        "our",
-        "she",
-        "so",
-        "some",
-        "such",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "to",
-        "us",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "while",
-        "who",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-        "he",
-        "after",
-        "toward",
-    ]
+    """
+    a an the this that these those some any such each
+    i you he she it we they me him her us them my your his its our their
+    who what which whose
+    at by for from in into near of on onto to toward under with without about
+    after before behind between through until since
+    am is are was were be been being do does did has have had
+    can could may might must shall should will would let
+    and but or nor so if as than then when while where because like
+    """.split()
 )
 
 
@@ -192,5 +137,5 @@ def _topic(filled: dict[str, list[str]]) -> str:
     for slot in _TOPIC_SLOTS:
         if slot in filled:
             noun = filled[slot][0]
-            return f"the {noun}" if slot in ("thing", "things") else noun
+            return f"the {noun}" if slot in _BARE_NOUNS else noun
     return "it"
