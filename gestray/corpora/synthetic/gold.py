@@ -1,7 +1,7 @@
-"""The gold physical form of a gesture, from the plan its motion was made from.
+"""The gold physical form of a gesture and its phases, from the plan its motion was made from.
 
-Hand shape, palm, path, direction, repetitions and relation are those of the gesture
-type; place, amplitude and speed are continuous in the plan, and become words here. The
+Hand shape, palm, path, direction, repetitions, contact, relation and the move of the head
+are those of the gesture type; place, amplitude, speed and hold are continuous in the plan, and become words here. The
 limits are those of the records' vocabulary in arm lengths, in the frame of the
 chest; they are written down again, not shared with the code that reads forms off motion,
 so that the one can check the other.
@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from gestray.corpora.synthetic.arms import gesture_units
+from gestray.corpora.synthetic.gesture import HandStroke
 from gestray.corpora.synthetic.ik import ARM_LENGTH
 from gestray.corpora.synthetic.stroke import FPS, Gesture, HandPath
 from gestray.form import (
     Amplitude,
     Direction,
+    GesturePhases,
     HandForm,
+    HandShape,
     Height,
+    Hold,
     Location,
     PhysicalForm,
     Reach,
@@ -56,6 +61,8 @@ AMPLITUDES: tuple[tuple[float, Amplitude], ...] = (
 SPEEDS: tuple[tuple[float, Speed], ...] = ((1.60, "fast"), (0.60, "moderate"), (0.0, "slow"))
 STILL_SPEED = 0.12
 SMOOTHING_S = 0.03
+# Seconds that the hands stay at the end of the stroke.
+HOLDS: tuple[tuple[float, Hold], ...] = ((0.5, "long"), (0.2, "brief"), (0.0, "none"))
 
 # The palm's centre lies halfway from the wrist to the middle knuckle.
 _PALM_CENTRE = float(np.linalg.norm(REST_OFFSETS[joint("left_middle1")])) / 2 / ARM_LENGTH
@@ -76,21 +83,49 @@ def gold_form(gesture: Gesture) -> PhysicalForm:
         left=left,
         right=right,
         relation=gesture.variant.relation if handedness == "both" else "single",
+        hold=next(name for limit, name in HOLDS if gesture.hold_s >= limit),
+        head=gesture.variant.head,
     )
+
+
+def gold_phases(gestures: list[Gesture], rest: HandStroke, frames: int) -> list[GesturePhases]:
+    """When the phases of each gesture of a take begin and end.
+
+    Args:
+        gestures: of the take, in time order.
+        rest: where the hands are between gestures.
+        frames: length of the take.
+    """
+    return [
+        GesturePhases(
+            start_s=round(start / FPS, 4),
+            stroke_s=round(gesture.first / FPS, 4),
+            hold_s=round((gesture.last - 1) / FPS - gesture.hold_s, 4),
+            retraction_s=round((gesture.last - 1) / FPS, 4),
+            end_s=round(end / FPS, 4),
+        )
+        for gesture, (start, end) in zip(
+            gestures, gesture_units(gestures, rest, frames), strict=True
+        )
+    ]
 
 
 def _hand_form(hand: HandPath, passes: int, out: float) -> HandForm:
     """One hand's part; `out` is the sign of x on the hand's own side."""
-    palm = hand.palm / np.linalg.norm(hand.palm)
-    along = hand.fingers - (hand.fingers @ palm) * palm
-    centre = hand.wrist.mean(axis=0) + _PALM_CENTRE * along / np.linalg.norm(along)
-    shapes = hand.stroke.shapes
+    along = hand.fingers / np.linalg.norm(hand.fingers)
+    is_held = passes == 0 or hand.stroke.path == "static"
     return HandForm(
-        location=_location(centre, out),
+        location=_location(hand.wrist.mean(axis=0) + _PALM_CENTRE * along, out),
         palm=hand.stroke.palm,
-        shape=max(shapes, key=shapes.count),
-        trajectory=_STATIC if passes == 0 else _trajectory(hand, passes, out),
+        shape=_shape(hand.stroke),
+        trajectory=_STATIC if is_held else _trajectory(hand, passes, out),
+        contact=hand.stroke.contact,
     )
+
+
+def _shape(stroke: HandStroke) -> HandShape:
+    """The shape of the hand; shapes that follow each other are fingers counted off."""
+    return stroke.shapes[0] if len(set(stroke.shapes)) == 1 else "counting"
 
 
 def _location(centre: np.ndarray, out: float) -> Location:

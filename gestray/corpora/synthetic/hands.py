@@ -15,6 +15,7 @@ from gestray.motion.skeleton import FINGERS
 
 _STRAIGHT = (3.0, 4.0, 2.0)
 _LOOSE = (18.0, 26.0, 12.0)
+_BOWED = (48.0, 32.0, 14.0)
 _CURLED = (75.0, 95.0, 60.0)
 
 # Rotation vectors of the thumb's joints, radians.
@@ -24,6 +25,7 @@ _THUMB_APART = ((-0.33, -0.08, 0.24), (-0.16, -0.1, 0.12), (-0.05, -0.03, 0.04))
 _THUMB_ACROSS = ((0.16, 0.26, -0.12), (0.29, 0.62, 0.21), (0.16, 0.34, 0.11))
 _THUMB_UP = ((-0.68, -0.42, 0.12), (-0.17, -0.29, -0.05), (-0.04, -0.07, -0.01))
 _THUMB_TO_INDEX = ((0.2, 0.23, 0.05), (0.09, 0.06, -0.07), (0.03, 0.02, -0.02))
+_THUMB_OPPOSED = ((0.1, -0.1, -0.1), (0.05, 0.1, 0.05), (0.02, 0.06, 0.05))
 
 # Sideways angle at the knuckle when the hand is fully spread, degrees, towards the thumb.
 _SPREAD = {"index": 17.0, "middle": 3.0, "ring": -13.0, "pinky": -28.0}
@@ -61,9 +63,17 @@ HAND_SHAPES: dict[HandShape, np.ndarray] = {
     "fist": _hand(_fingers(_CURLED, _CURLED, _CURLED), _THUMB_ACROSS),
     "index": _hand(_fingers(_STRAIGHT, _CURLED, _CURLED), _THUMB_ACROSS),
     "two fingers": _hand(_fingers(_STRAIGHT, _STRAIGHT, _CURLED), _THUMB_ACROSS, 0.5),
+    "three fingers": _hand(
+        {"index": _STRAIGHT, "middle": _STRAIGHT, "ring": _STRAIGHT, "pinky": _CURLED},
+        _THUMB_ACROSS,
+        0.4,
+    ),
+    "four fingers": _hand(_fingers(_STRAIGHT, _STRAIGHT, _STRAIGHT), _THUMB_ACROSS, 0.4),
     "pinch": _hand(
         _fingers((52.5, 51.7, 23.5), (30.0, 32.0, 14.0), (22.0, 26.0, 12.0)), _THUMB_TO_INDEX
     ),
+    "ring": _hand(_fingers((52.5, 51.7, 23.5), _STRAIGHT, _STRAIGHT), _THUMB_TO_INDEX, 0.5),
+    "cupped": _hand(_fingers(_BOWED, _BOWED, _BOWED), _THUMB_OPPOSED),
     "thumb up": _hand(_fingers(_CURLED, _CURLED, _CURLED), _THUMB_UP),
 }
 """Rotation vectors of the left hand's 15 joints, radians (15, 3), by the name of the shape."""

@@ -31,13 +31,17 @@ _FORE = float(np.linalg.norm(REST_OFFSETS[joint("left_wrist")]))
 ARM_LENGTH: float = _UPPER + _FORE
 """Shoulder to wrist along the straight arm, metres."""
 
-MAX_ELBOW_FLEXION = np.deg2rad(145.0)
-"""The elbow bends from nearly straight (`MIN_ELBOW_FLEXION`) to this, radians."""
+# No range of motion is wider than the mean plus two standard deviations of healthy adults
+# (Boone and Azen 1979, "Normal range of motion of joints in male subjects").
 MIN_ELBOW_FLEXION = np.deg2rad(4.0)
-MAX_FOREARM_TWIST = np.deg2rad(100.0)
-"""The forearm turns by at most this out of the T-pose (palm down) either way, radians."""
-MAX_WRIST_BEND = np.deg2rad(75.0)
-"""The hand bends against the forearm by at most this in any direction, radians."""
+"""The elbow bends from nearly straight to `MAX_ELBOW_FLEXION`, radians."""
+MAX_ELBOW_FLEXION = np.deg2rad(145.0)
+MAX_FOREARM_TWIST = np.deg2rad(86.0)
+"""The forearm turns by at most this out of the T-pose (thumb to the front) either way, radians."""
+WRIST_FLEXION = (np.deg2rad(-75.0), np.deg2rad(80.0))
+"""The hand bends against the forearm from extension to flexion within this, radians."""
+WRIST_DEVIATION = (np.deg2rad(-30.0), np.deg2rad(40.0))
+"""The hand bends towards the thumb (negative) or the little finger within this, radians."""
 
 # In SMPL-X recordings pronation is shared between the rotations of elbow and wrist.
 _TWIST_AT_ELBOW = 0.6
@@ -79,7 +83,7 @@ def solve_arm(
 
     Args:
         wrist: targets in the chest frame, metres (..., 3).
-        palm: directions the palm faces (..., 3); kept exactly within the limits.
+        palm: directions the palm faces (..., 3); within the limits they are met exactly.
         fingers: directions of the stretched fingers (..., 3), made orthogonal to `palm`.
         pole: direction the elbow points to (..., 3), not along shoulder to wrist.
         collar: collar rotations (..., 3, 3); none leaves the collar at rest.
@@ -89,26 +93,17 @@ def solve_arm(
     """
     shape = np.broadcast_shapes(wrist.shape, palm.shape, fingers.shape, pole.shape)
     collars = np.broadcast_to(np.eye(3) if collar is None else collar, (*shape, 3))
-    elbow, reached = _place_elbow(wrist, pole, shoulder_position(collars))
     shoulder = shoulder_position(collars)
-    upper_axis, fore_axis = _unit(elbow - shoulder), _unit(reached - elbow)
-
-    # In the T-pose both segments lie along x and flexion turns about -y.
-    hinge = -_unit(np.cross(upper_axis, fore_axis))
-    upper = _frame(upper_axis, hinge)
-    fore = _frame(fore_axis, hinge)
-    down = _unit(palm)
-    along = _unit(fingers - (fingers * down).sum(-1, keepdims=True) * down)
-    hand = _frame(np.broadcast_to(along, shape), np.broadcast_to(-down, shape))
-
-    twist, bend = _split_hand(_transpose(fore) @ hand)
+    elbow, reached = _place_elbow(wrist, pole, shoulder)
+    upper, fore = _forearm(elbow - shoulder, reached - elbow)
+    twist, bend = _within_limits(*_split_hand(_transpose(fore) @ _hand(palm, fingers, shape)))
     at_elbow = _about_x(_TWIST_AT_ELBOW * twist)
     return np.stack(
         [
             collars,
             _transpose(collars) @ upper,
             _transpose(upper) @ fore @ at_elbow,
-            _about_x((1 - _TWIST_AT_ELBOW) * twist) @ bend,
+            _about_x((1 - _TWIST_AT_ELBOW) * twist) @ rotvec_to_matrix(bend),
         ],
         axis=-3,
     )
@@ -136,15 +131,59 @@ def _chord(flexion: float) -> float:
     return float(np.sqrt(_UPPER**2 + _FORE**2 + 2 * _UPPER * _FORE * np.cos(flexion)))
 
 
+def hand_angles(
+    wrist: np.ndarray, palm: np.ndarray, fingers: np.ndarray, pole: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What `solve_arm` would ask of elbow and hand if they had no limits.
+
+    Args:
+        wrist, palm, fingers, pole: as for `solve_arm`, the collar at rest.
+
+    Returns:
+        Positions of the elbow (..., 3); twist of the forearm, flexion and deviation of the
+        wrist, radians (...).
+    """
+    shape = np.broadcast_shapes(wrist.shape, palm.shape, fingers.shape, pole.shape)
+    shoulder = shoulder_position()
+    elbow, reached = _place_elbow(wrist, pole, np.broadcast_to(shoulder, shape))
+    fore = _forearm(elbow - shoulder, reached - elbow)[1]
+    twist, bend = _split_hand(_transpose(fore) @ _hand(palm, fingers, shape))
+    return elbow, twist, -bend[..., 2], bend[..., 1]
+
+
+def _forearm(upper_arm: np.ndarray, forearm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (..., 3, 3) of both segments; in the T-pose they lie along x and bend about -y."""
+    upper_axis, fore_axis = _unit(upper_arm), _unit(forearm)
+    hinge = -_unit(np.cross(upper_axis, fore_axis))
+    return _frame(upper_axis, hinge), _frame(fore_axis, hinge)
+
+
+def _hand(palm: np.ndarray, fingers: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Frames (..., 3, 3) of a hand with the given directions."""
+    down = _unit(palm)
+    along = _unit(fingers - (fingers * down).sum(-1, keepdims=True) * down)
+    return _frame(np.broadcast_to(along, shape), np.broadcast_to(-down, shape))
+
+
 def _split_hand(relative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Forearm twist in radians (...) and wrist bend (..., 3, 3), both within their limits."""
+    """Forearm twist in radians (...), and the bend of the wrist as rotation vectors (..., 3)."""
     trace = np.trace(relative, axis1=-2, axis2=-1)
     twist = 2 * np.arctan2(relative[..., 2, 1] - relative[..., 1, 2], 1 + trace)
     twist = (twist + np.pi) % (2 * np.pi) - np.pi
-    bend = matrix_to_rotvec(_transpose(_about_x(twist)) @ relative)
-    angle = np.linalg.norm(bend, axis=-1, keepdims=True)
-    bend = bend * np.minimum(1.0, MAX_WRIST_BEND / np.maximum(angle, 1e-9))
-    return np.clip(twist, -MAX_FOREARM_TWIST, MAX_FOREARM_TWIST), rotvec_to_matrix(bend)
+    return twist, matrix_to_rotvec(_transpose(_about_x(twist)) @ relative)
+
+
+def _within_limits(twist: np.ndarray, bend: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Twist (...) and bend (..., 3) that forearm and wrist can make."""
+    bend = np.stack(
+        [
+            bend[..., 0],
+            np.clip(bend[..., 1], *WRIST_DEVIATION),
+            -np.clip(-bend[..., 2], *WRIST_FLEXION),
+        ],
+        axis=-1,
+    )
+    return np.clip(twist, -MAX_FOREARM_TWIST, MAX_FOREARM_TWIST), bend
 
 
 def _frame(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -9,19 +9,32 @@ run through, with a smooth start and end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gestray.corpora.synthetic.gesture import PALM_NORMALS, GestureType, HandStroke, Variant
 from gestray.corpora.synthetic.hands import HAND_SHAPES
 from gestray.corpora.synthetic.speakers import Speaker
+from gestray.form import Hold
 
 FPS = 30
 
 # Standard deviations of what differs from one performance to the next.
 _PLACE_JITTER = 0.018  # arm lengths
 _DIRECTION_JITTER = 0.05  # of a unit vector, about 3 degrees
+# A hand that touches something goes where that is: its place and direction differ by less.
+_CONTACT_SHARE = 0.25
+# Least and most seconds that hands stay at the end of the stroke. Between the words lie
+# stretches that one person would call brief and another one not; a hold that the keyword
+# draws out goes on to the next word.
+_HOLD_S: dict[Hold, tuple[float, float]] = {
+    "none": (0.0, 0.06),
+    "brief": (0.27, 0.4),
+    "long": (0.62, 1.0),
+}
+# Share of a pass in which a hand turns over, so that it arrives as it means to be seen.
+_ROLL_SHARE = 0.6
 # Of a flick, the way to its lowest point and the way back, seconds.
 _FLICK_S = (0.16, 0.24)
 # Share of a circling movement that passes while it gathers and loses speed.
@@ -40,7 +53,7 @@ class HandPath:
     Attributes:
         stroke: what the hand does.
         wrist: wrist in arm lengths (F, 3).
-        palm: direction the palm faces (3,).
+        palm: direction the palm faces (F, 3).
         fingers: direction of the stretched fingers (3,).
         fingers_rotvec: finger rotations of a left hand, radians (F, 15, 3).
     """
@@ -61,6 +74,7 @@ class Gesture:
         variant: which of its variants.
         first: first frame of the stroke in the take.
         frames: frames of stroke and hold.
+        moving_s: seconds of the stroke; what is left of the span is its hold.
         passes: repetitions; 0 for a held hand.
         left, right: each hand's path, None for a hand that takes no part.
         effort: course of the gesture from 0 to 1 (F,); drives the shoulders.
@@ -70,6 +84,7 @@ class Gesture:
     variant: Variant
     first: int
     frames: int
+    moving_s: float
     passes: int
     left: HandPath | None
     right: HandPath | None
@@ -79,6 +94,11 @@ class Gesture:
     def last(self) -> int:
         """One past the last frame."""
         return self.first + self.frames
+
+    @property
+    def hold_s(self) -> float:
+        """Seconds that the hands stay at the end of the stroke."""
+        return max((self.frames - 1) / FPS - self.moving_s, 0.0)
 
 
 def minimum_jerk(s: np.ndarray) -> np.ndarray:
@@ -110,9 +130,8 @@ def make_gesture(
     first = round(start_s * FPS)
     passes = int(rng.integers(variant.passes[0], variant.passes[1] + 1))
     pass_s = variant.pass_s / (speaker.tempo * rng.uniform(0.92, 1.1))
-    hold_s = rng.uniform(*variant.hold_s)
     if flicks_s:
-        passes, hold_s = len(flicks_s), 0.1
+        passes = len(flicks_s)
         moving_s, law = _swings(_flick_knots(np.array(flicks_s) - first / FPS))
     elif is_held:
         passes, moving_s, law = 0, 0.0, np.zeros_like
@@ -120,28 +139,32 @@ def make_gesture(
         moving_s, law = _rounds(passes, pass_s)
     else:
         moving_s, law = _swings(np.arange(2 * passes) * pass_s)
-    frames = int(np.ceil(max(moving_s + hold_s, cover_s - first / FPS) * FPS)) + 1
+    hold_s = _hold_s(variant.hold, cover_s - first / FPS - moving_s, rng)
+    frames = int(np.ceil((moving_s + hold_s) * FPS)) + 1
     seconds = np.arange(frames) / FPS
 
     progress = law(seconds)
     size = speaker.amplitude * rng.uniform(0.9, 1.1)
-    path = _hand_path(stroke, progress, size, rng)
-    other = path
+    lead = _hand_path(variant, stroke, progress, size, rng)
+    second = lead
     if variant.hands == "both":
-        if variant.relation == "alternating":
-            progress = progress + 0.5 if stroke.path == "circle" else 1 - progress
-        other = _hand_path(stroke, progress, size, rng)
+        second = _second_path(variant, progress, size, rng)
     hands = variant.hands
-    if hands == "preferred":
-        hands = "right" if rng.random() < speaker.right_handed else "left"
+    if hands == "preferred" or variant.other is not None:
+        leads_right = rng.random() < speaker.right_handed
+        if variant.other is not None and leads_right:
+            lead, second = second, lead
+        if hands == "preferred":
+            hands = "right" if leads_right else "left"
     return Gesture(
         kind=kind,
         variant=variant,
         first=first,
         frames=frames,
+        moving_s=moving_s,
         passes=passes,
-        left=path if hands in ("left", "both") else None,
-        right=other if hands in ("right", "both") else None,
+        left=lead if hands in ("left", "both") else None,
+        right=second if hands in ("right", "both") else None,
         effort=np.ones(frames) if is_held else minimum_jerk(seconds / max(moving_s, 1e-6)),
     )
 
@@ -151,31 +174,90 @@ def still_path(stroke: HandStroke, frames: int = 1) -> HandPath:
     return HandPath(
         stroke,
         np.tile(np.array(stroke.start, dtype=np.float64), (frames, 1)),
-        np.array(PALM_NORMALS[stroke.palm]),
+        np.tile(np.array(PALM_NORMALS[stroke.palm]), (frames, 1)),
         np.array(stroke.fingers, dtype=np.float64),
         np.tile(HAND_SHAPES[stroke.shapes[0]], (frames, 1, 1)),
     )
 
 
-def _hand_path(
-    stroke: HandStroke, progress: np.ndarray, size: float, rng: np.random.Generator
-) -> HandPath:
-    start = np.array(stroke.start) + _jitter(rng, _PLACE_JITTER)
-    travel, bulge = size * np.array(stroke.travel), size * np.array(stroke.bulge)
+def nominal_path(stroke: HandStroke, progress: np.ndarray, size: float = 1.0) -> HandPath:
+    """The path of `stroke` without jitter.
+
+    Args:
+        stroke: what the hand does.
+        progress: passes and returns done, or rounds of a circle (F,).
+        size: factor of the way; a hand that touches something arrives there all the same.
+    """
+    start = np.array(stroke.start, dtype=np.float64)
+    travel, bulge = np.array(stroke.travel), np.array(stroke.bulge)
+    if stroke.contact != "none":
+        start = start + (1 - size) * travel
+    travel, bulge = size * travel, size * bulge
     u = progress[:, None]
+    swing = 1 - np.abs(1 - u % 2)
     if stroke.path == "circle":
         angle = 2 * np.pi * u
         wrist = start + travel * (1 - np.cos(angle)) / 2 + bulge * np.sin(angle) / 2
     else:
-        swing = 1 - np.abs(1 - u % 2)
         wrist = start + travel * swing + bulge * 4 * swing * (1 - swing)
     return HandPath(
         stroke,
         wrist,
-        np.array(PALM_NORMALS[stroke.palm]) + _jitter(rng, _DIRECTION_JITTER),
-        np.array(stroke.fingers) + _jitter(rng, _DIRECTION_JITTER),
+        _rolled(stroke, minimum_jerk(swing[:, 0] / _ROLL_SHARE)),
+        np.array(stroke.fingers, dtype=np.float64),
         _shape_sequence(stroke, progress),
     )
+
+
+def _hold_s(hold: Hold, needed_s: float, rng: np.random.Generator) -> float:
+    """Seconds of hold, at least `needed_s`."""
+    words = list(_HOLD_S)
+    hold_s = max(rng.uniform(*_HOLD_S[hold]), needed_s)
+    for shorter, longer in zip(words, words[1:], strict=False):
+        if _HOLD_S[shorter][1] < hold_s < _HOLD_S[longer][0]:
+            return _HOLD_S[longer][0]
+    return hold_s
+
+
+def _second_path(
+    variant: Variant, progress: np.ndarray, size: float, rng: np.random.Generator
+) -> HandPath:
+    """What the hand does that does not lead, when both take part."""
+    stroke = variant.other or variant.stroke
+    if variant.relation == "alternating":
+        progress = progress + 0.5 if stroke.path == "circle" else 1 - progress
+    if variant.relation == "parallel":
+        aside, up, front = stroke.travel
+        stroke = replace(stroke, travel=(-aside, up, front))
+    return _hand_path(variant, stroke, progress, size, rng)
+
+
+def _hand_path(
+    variant: Variant,
+    stroke: HandStroke,
+    progress: np.ndarray,
+    size: float,
+    rng: np.random.Generator,
+) -> HandPath:
+    path = nominal_path(stroke, progress, size)
+    share = 1.0 if stroke.contact == "none" else _CONTACT_SHARE
+    place, palm, fingers = (
+        share * _jitter(rng, deviation)
+        for deviation in (_PLACE_JITTER, _DIRECTION_JITTER, _DIRECTION_JITTER)
+    )
+    return replace(
+        path, wrist=path.wrist + place, palm=path.palm + palm, fingers=path.fingers + fingers
+    )
+
+
+def _rolled(stroke: HandStroke, share: np.ndarray) -> np.ndarray:
+    """Where the palm faces (F, 3), at each share (F,) of the way to the end of a pass."""
+    axis = np.array(stroke.fingers) / np.linalg.norm(stroke.fingers)
+    palm = np.array(PALM_NORMALS[stroke.palm])
+    palm = palm - (palm @ axis) * axis
+    first, last = np.deg2rad(stroke.rolls)
+    angle = -(first + (last - first) * share)[:, None]
+    return (np.cos(angle) * palm + np.sin(angle) * np.cross(axis, palm)) / np.linalg.norm(palm)
 
 
 def _shape_sequence(stroke: HandStroke, progress: np.ndarray) -> np.ndarray:
