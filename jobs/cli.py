@@ -109,22 +109,33 @@ def corpus_synth(
     takes: Annotated[int, typer.Option(min=1, help="Number of takes.")] = 64,
     seconds: Annotated[float, typer.Option(min=10, help="Length of a take.")] = 45.0,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    speech: Annotated[
+        bool, typer.Option("--speech", help="Speak it too, with espeak-ng: gestray[speech].")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a synthetic corpus in BEAT2's layout, with gold anchors."""
+    """Write a synthetic corpus in BEAT2's layout, with gold anchors.
+
+    Examples: `gestray corpus synth corpus`; `gestray corpus synth corpus --takes 200 --seconds 60
+    --speech`; then `gestray run beat2 source=corpus`.
+    """
     from dataclasses import asdict
 
     from gestray.corpora.synthetic import write_corpus
+    from jobs.corpus import summary_tables, usable_cpus
 
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out}: found a folder that is not empty; choose another")
     with progress("write corpus", takes) as track:
-        summary = asdict(write_corpus(out, takes, seed, seconds, lambda done, _: track(done)))
+        summary = write_corpus(
+            out, takes, seed, seconds, speech, usable_cpus(), lambda done, _: track(done)
+        )
     if as_json:
-        print_json({"corpus": str(out), **summary})
-    else:
-        results.print(metrics_table("synthetic corpus", summary))
-        results.print(str(out), markup=False, soft_wrap=True)
+        print_json({"corpus": str(out), **asdict(summary)})
+        return
+    for table in summary_tables(summary):
+        results.print(table)
+    results.print(str(out), markup=False, soft_wrap=True)
 
 
 @tokenizer.command("train")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 from pydantic import Field
+from rich.table import Table
 
 from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
-from gestray.corpora.synthetic import write_corpus
-from jobs.display import progress
+from gestray.corpora.synthetic import CorpusSummary, write_corpus
+from jobs.display import metrics_table, progress
 
 
 class SynthConfig(Config):
@@ -19,6 +21,12 @@ class SynthConfig(Config):
     takes: int = Field(64, ge=1)
     seconds: float = Field(45.0, ge=10)
     seed: int = 0
+    speech: bool = False
+
+
+def usable_cpus() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(run: StageRun[SynthConfig]) -> StageResult:
@@ -27,12 +35,20 @@ def _run(run: StageRun[SynthConfig]) -> StageResult:
 
         def write(folder: Path) -> StageResult:
             summary = write_corpus(
-                folder, config.takes, config.seed, config.seconds, lambda done, _: track(done)
+                folder,
+                config.takes,
+                config.seed,
+                config.seconds,
+                config.speech,
+                usable_cpus(),
+                lambda done, _: track(done),
             )
             metrics = {
                 "hours": summary.seconds / 3600,
                 "phrases": summary.phrases,
                 "semantic_gestures": summary.semantic_gestures,
+                "beats": summary.beats,
+                "plain_share": summary.plain_share,
                 "speakers": summary.speakers,
             }
             return StageResult(summary.takes, summary.takes, 0, metrics)
@@ -43,6 +59,36 @@ def _run(run: StageRun[SynthConfig]) -> StageResult:
             result = write(Path(folder))
             run.folder.upload(Path(folder))
             return result
+
+
+def summary_tables(summary: CorpusSummary) -> list[Table]:
+    """What was written, for people: the whole, and the gesture types by frequency."""
+    figures: dict[str, object] = {
+        "takes": summary.takes,
+        "splits": ", ".join(f"{count} {name}" for name, count in summary.splits.items()),
+        "hours": summary.seconds / 3600,
+        "speakers": summary.speakers,
+        "utterances": summary.phrases,
+        "of these": ", ".join(f"{count} {kind}" for kind, count in summary.kinds.items()),
+        "semantic gestures": summary.semantic_gestures,
+        "groups of beats": summary.beats,
+        "speaking time, hours": summary.speaking_s / 3600,
+        "… in utterances with beats or no gesture": f"{summary.plain_share:.1%}",
+        "… outside of semantic strokes": f"{summary.outside_strokes_share:.1%}",
+        "gesture types": f"{sum(map(bool, summary.types.values()))} of {len(summary.types)}",
+        "… in training takes": summary.train_types,
+    }
+    types = Table(title="semantic gestures by type", title_justify="left", show_header=False)
+    columns = 4
+    for _ in range(columns):
+        types.add_column(style="dim")
+        types.add_column(justify="right")
+    by_count = sorted(summary.types.items(), key=lambda item: -item[1])
+    rows = -(-len(by_count) // columns)
+    for row in range(rows):
+        cells = by_count[row::rows]
+        types.add_row(*(cell for name, count in cells for cell in (name, str(count))))
+    return [metrics_table("synthetic corpus", figures), types]
 
 
 SYNTH = Stage(name="corpus.synth", makes="corpus", config_type=SynthConfig, run=_run)

@@ -1,23 +1,44 @@
-"""Writes a synthetic corpus in BEAT2's layout, with gold descriptions."""
+"""Writes a synthetic corpus in BEAT2's layout, with gold descriptions.
+
+Takes are made one by one from their own random numbers, in as many processes as asked for,
+so that neither the number of processes nor of takes after it changes a take.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from gestray.corpora.folder import ABOUT_FILE
-from gestray.corpora.synthetic.gold import gold_form
-from gestray.corpora.synthetic.motion import TakeMotion, make_motion
-from gestray.corpora.synthetic.script import KIND_SHARES, Deck, Utterance, write_script
-from gestray.corpora.synthetic.speakers import SPEAKERS
+from gestray.corpora.synthetic.layout import AUDIO_FOLDER, FOLDERS, write_take, write_text
+from gestray.corpora.synthetic.motion import make_motion
+from gestray.corpora.synthetic.script import (
+    ZIPF_EXPONENT,
+    Deck,
+    Plan,
+    Utterance,
+    plan_take,
+    write_script,
+)
+from gestray.corpora.synthetic.speakers import SPEAKERS, Speaker
 from gestray.corpora.synthetic.stroke import FPS
 from gestray.corpora.synthetic.vocabulary import GESTURES
+from gestray.corpora.synthetic.voice import (
+    EspeakVoice,
+    LettersVoice,
+    Voice,
+    find_espeak,
+    mix,
+)
 from gestray.errors import UserError
-from gestray.form import PhysicalForm
 
 SHORTEST_TAKE_S = 10.0
 """A shorter take might hold no utterance at all."""
@@ -25,39 +46,32 @@ SHORTEST_TAKE_S = 10.0
 # A speaker's takes go to the splits in this order, 70/10/20 in every ten; each speaker begins
 # elsewhere, so that small corpora have validation and test takes too.
 _SPLIT_CYCLE = (
-    "train",
-    "train",
-    "test",
-    "train",
-    "train",
-    "val",
-    "train",
-    "train",
-    "test",
-    "train",
+    *("train", "train", "test", "train", "train"),
+    *("val", "train", "train", "test", "train"),
 )
-_SPLIT_START = (0, 1, 5, 3, 8, 6)
-
-# BEAT2's labels number the classes of gestures by class and salience; the score is a tenth of it.
-_FIRST_LABEL = {"deictic": 2, "iconic": 5, "metaphoric": 8}
-_SALIENCE = {"none": 0, "small": 0, "medium": 1, "large": 2}
+_SPLIT_START = (0, 1, 5, 3, 8, 6, 2, 4)
 
 _README = """\
 Synthetic gesture corpus of gestray
 
 No person was recorded. Sentences come from a grammar, gestures from a vocabulary of
-{types} types with up to three variants each, and motion from inverse kinematics on
+{types} types with up to four variants each, and motion from inverse kinematics on
 gestray's own skeleton. Results on these data say whether a method works, not how well
 people's gestures are understood: label them synthetic.
 
-Layout: that of BEAT2 (smplxflame_30, textgrid, sem, emo, train_test_split.csv), without
-audio. gold/{{id}}.json lists the form and the intent of every gesture, beats included; its
+Layout: that of BEAT2 (smplxflame_30, textgrid, sem, emo, train_test_split.csv), {audio}.
+gold/{{id}}.json lists the form and the intent of every gesture, beats included; its
 times are those of stroke and hold. betas are zero: everybody has the mean body.
+The tier phones of the textgrids marks stress as the Montreal Forced Aligner does: 1 after
+a vowel with primary stress.
 
 takes {takes}, seed {seed}, {seconds} s each; {speakers} speakers with styles of their own
-about {share:.0%} of the utterances have a semantic gesture, on their keyword; some say a
-meaning without showing it or show one without saying it; the rest carry beats or nothing
-sentence patterns of one kind occur in no training take, only in validation and test
+{semantic} semantic gestures, on their keywords; some utterances say a meaning without
+showing it, some show one without saying it
+{plain:.0%} of the speaking time is in utterances with beats or no gesture
+training takes: gesture types with Zipf's frequencies, the type of rank r as 1 / r
+validation and test takes: every type equally often, and sentence patterns of a kind that
+occurs in no training take
 """
 
 
@@ -70,8 +84,15 @@ class CorpusSummary:
         seconds: of motion in all.
         phrases: number of utterances.
         semantic_gestures: gestures with a meaning, beats not counted.
+        beats: groups of beats.
         speakers: number of speakers.
+        speaking_s: seconds from the first to the last word of an utterance, of all of them.
+        plain_share: of the speaking time, the part in utterances without a semantic gesture.
+        outside_strokes_share: of the speaking time, the part outside of strokes and holds of
+            semantic gestures.
+        kinds: utterances of each kind.
         types: semantic gestures of each type, every type named.
+        train_types: gesture types that occur in training takes.
         splits: takes of each split.
     """
 
@@ -79,9 +100,39 @@ class CorpusSummary:
     seconds: float = 0.0
     phrases: int = 0
     semantic_gestures: int = 0
+    beats: int = 0
     speakers: int = 0
+    speaking_s: float = 0.0
+    plain_share: float = 0.0
+    outside_strokes_share: float = 0.0
+    kinds: dict[str, int] = field(default_factory=dict)
     types: dict[str, int] = field(default_factory=dict)
+    train_types: int = 0
     splits: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What a process needs to make one take."""
+
+    out: Path
+    seed: int
+    number: int
+    frames: int
+    plan: Plan
+    speech: bool
+
+
+@dataclass(frozen=True)
+class _TakeFigures:
+    """What a take adds to the summary."""
+
+    kinds: tuple[str, ...]
+    types: tuple[str, ...]
+    beats: int
+    speaking_s: float
+    plain_s: float
+    stroke_s: float
 
 
 def write_corpus(
@@ -89,6 +140,8 @@ def write_corpus(
     takes: int,
     seed: int,
     seconds: float = 45.0,
+    speech: bool = False,
+    workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> CorpusSummary:
     """Writes `takes` takes of `seconds` each below `out`; same arguments, same bytes.
@@ -97,49 +150,70 @@ def write_corpus(
 
     Args:
         out: folder of the corpus, made if absent; files of like names are overwritten.
-        takes: number of takes, at least 1. From 12 on every split has takes.
+        takes: number of takes, at least 1. From 16 on every split has takes.
         seed: any integer from 0.
         seconds: length of each take.
+        speech: whether a synthesizer speaks (`voice.EspeakVoice`). Its words have other times.
+        workers: processes that make takes; their number changes no byte.
         progress: called with takes done and takes in all, after each take.
 
     Raises:
-        UserError: `takes`, `seed` or `seconds` is too small.
+        UserError: `takes`, `seed` or `seconds` is too small, or there is no synthesizer.
     """
     _check(takes, seed, seconds)
-    frames = round(seconds * FPS)
-    for folder in ("smplxflame_30", "textgrid", "sem", "emo", "gold"):
+    if speech:
+        find_espeak()
+    for folder in (*FOLDERS, *[AUDIO_FOLDER] * speech):
         (out / folder).mkdir(parents=True, exist_ok=True)
     decks = {
-        split: Deck(np.random.default_rng([seed, number]))
-        for number, split in enumerate(("train", "val", "test"))
+        split: Deck(exponent, np.random.default_rng([seed, number]))
+        for number, (split, exponent) in enumerate(ZIPF_EXPONENT.items())
     }
     summary = CorpusSummary(types=dict.fromkeys(GESTURES, 0), splits=dict.fromkeys(decks, 0))
-    listed = ["id,type"]
-    for number in range(takes):
-        rng = np.random.default_rng([seed, len(decks), number])
-        speaker = SPEAKERS[number % len(SPEAKERS)]
-        take_id = speaker.take_id(number // len(SPEAKERS) + 1)
-        split = split_of_take(number)
-        utterances = write_script(speaker, split, frames, decks[split], rng)
-        motion = make_motion(utterances, speaker, frames, rng)
-        _write_take(out, take_id, utterances, motion)
-        listed.append(f"{take_id},{split}")
-        _count(summary, utterances, split, frames)
-        if progress is not None:
-            progress(number + 1, takes)
+    orders = [
+        _Order(
+            out=out,
+            seed=seed,
+            number=number,
+            frames=round(seconds * FPS),
+            plan=plan_take(
+                _speaker_of(number),
+                split_of_take(number),
+                seconds,
+                decks[split_of_take(number)],
+                np.random.default_rng([seed, len(decks), number]),
+            ),
+            speech=speech,
+        )
+        for number in range(takes)
+    ]
+    in_training: set[str] = set()
+    plain_s = stroke_s = 0.0
+    with _workers(min(workers, takes)) as make_all:
+        for order, figures in zip(orders, make_all(orders), strict=True):
+            summary.takes += 1
+            summary.seconds += order.frames / FPS
+            summary.splits[order.plan.split] += 1
+            summary.phrases += len(figures.kinds)
+            summary.semantic_gestures += len(figures.types)
+            summary.beats += figures.beats
+            summary.speaking_s += figures.speaking_s
+            plain_s += figures.plain_s
+            stroke_s += figures.stroke_s
+            for kind in figures.kinds:
+                summary.kinds[kind] = summary.kinds.get(kind, 0) + 1
+            for name in figures.types:
+                summary.types[name] += 1
+            if order.plan.split == "train":
+                in_training.update(figures.types)
+            if progress is not None:
+                progress(summary.takes, takes)
     summary.speakers = min(takes, len(SPEAKERS))
-    _write_text(out / "train_test_split.csv", "\n".join(listed) + "\n")
-    readme = _README.format(
-        types=len(GESTURES),
-        takes=takes,
-        seed=seed,
-        seconds=f"{seconds:g}",
-        speakers=summary.speakers,
-        share=KIND_SHARES["meaning"] + KIND_SHARES["gesture only"],
-    )
-    _write_text(out / "README.txt", readme)
-    about = {"synthetic": True, "takes": takes, "seed": seed, "seconds": seconds}
-    _write_text(out / ABOUT_FILE, json.dumps(about) + "\n")
+    summary.train_types = len(in_training)
+    summary.speaking_s = round(summary.speaking_s, 3)
+    summary.plain_share = round(plain_s / summary.speaking_s, 4)
+    summary.outside_strokes_share = round(1 - stroke_s / summary.speaking_s, 4)
+    _write_about(out, seed, seconds, speech, summary)
     return summary
 
 
@@ -147,6 +221,14 @@ def split_of_take(number: int) -> str:
     """Split of take `number`, from 0: 70/10/20 train/val/test for each speaker."""
     turn, speaker = divmod(number, len(SPEAKERS))
     return _SPLIT_CYCLE[(turn + _SPLIT_START[speaker]) % len(_SPLIT_CYCLE)]
+
+
+def _speaker_of(number: int) -> Speaker:
+    return SPEAKERS[number % len(SPEAKERS)]
+
+
+def _take_id(number: int) -> str:
+    return _speaker_of(number).take_id(number // len(SPEAKERS) + 1)
 
 
 def _check(takes: int, seed: int, seconds: float) -> None:
@@ -159,127 +241,79 @@ def _check(takes: int, seed: int, seconds: float) -> None:
             raise UserError(f"synthetic corpus: {name} is {value:g}, expected at least {least:g}")
 
 
-def _count(summary: CorpusSummary, utterances: list[Utterance], split: str, frames: int) -> None:
-    summary.takes += 1
-    summary.splits[split] += 1
-    summary.seconds += frames / FPS
-    summary.phrases += len(utterances)
+_MakeAll = Callable[[Iterable[_Order]], Iterator[_TakeFigures]]
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[_MakeAll]:
+    """A function that makes takes in order: here, or in processes of their own."""
+    if count <= 1:
+        yield lambda orders: map(_make_take, orders)
+        return
+    # Forked, a process would inherit locks of threads that it does not have.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, context, torch.set_num_threads, (1,)) as pool:
+        yield lambda orders: pool.map(_make_take, orders)
+
+
+def _make_take(order: _Order) -> _TakeFigures:
+    """Writes the files of one take."""
+    speaker = _speaker_of(order.number)
+    rng = np.random.default_rng([order.seed, len(ZIPF_EXPONENT) + 1, order.number])
+    with ExitStack() as stack:
+        voice: Voice = LettersVoice()
+        if order.speech:
+            voice = stack.enter_context(EspeakVoice(speaker))
+        utterances, speeches = write_script(speaker, order.plan, order.frames, voice, rng)
+    motion = make_motion(utterances, speaker, order.frames, rng)
+    samples = mix(speeches, order.frames / FPS) if order.speech else None
+    write_take(order.out, _take_id(order.number), utterances, motion, samples)
+    return _figures(utterances)
+
+
+def _figures(utterances: list[Utterance]) -> _TakeFigures:
+    speaking_s = plain_s = stroke_s = 0.0
     for utterance in utterances:
-        if utterance.type_name is not None:
-            summary.semantic_gestures += 1
-            summary.types[utterance.type_name] += 1
-
-
-# --- files ----------------------------------------------------------------
-
-
-def _write_take(out: Path, take_id: str, utterances: list[Utterance], motion: TakeMotion) -> None:
-    frames = len(motion.poses)
-    # numpy gives the members of the archive a fixed date, so equal arrays are equal bytes.
-    np.savez(
-        out / "smplxflame_30" / f"{take_id}.npz",
-        betas=np.zeros(300, dtype=np.float32),
-        poses=motion.poses,
-        expressions=motion.expressions,
-        trans=motion.trans,
-        model=np.array("smplx2020"),
-        gender=np.array("neutral"),
-        mocap_frame_rate=np.array(FPS, dtype=np.int32),
-    )
-    seconds = frames / FPS
-    _write_text(out / "textgrid" / f"{take_id}.TextGrid", _textgrid(utterances, seconds))
-    _write_text(out / "sem" / f"{take_id}.txt", _semantics(utterances, seconds))
-    _write_text(out / "emo" / f"{take_id}.csv", f"00_netural, 0, {seconds:.3f}, {seconds:.3f}, 0\n")
-    _write_text(out / "gold" / f"{take_id}.json", json.dumps(_gold(utterances), indent=1) + "\n")
-
-
-def _textgrid(utterances: list[Utterance], seconds: float) -> str:
-    """The words as a TextGrid in Praat's long format; the phones tier repeats them."""
-    intervals: list[tuple[float, float, str]] = []
-    now = 0.0
-    for word in (word for utterance in utterances for word in utterance.words):
-        if word.start_s > now:
-            intervals.append((now, word.start_s, ""))
-        intervals.append((word.start_s, word.end_s, word.text))
-        now = word.end_s
-    intervals.append((now, seconds, ""))
-    lines = [
-        'File type = "ooTextFile"',
-        'Object class = "TextGrid"',
-        "",
-        "xmin = 0",
-        f"xmax = {seconds:.3f}",
-        "tiers? <exists>",
-        "size = 2",
-        "item []:",
-    ]
-    for number, name in enumerate(("words", "phones"), 1):
-        lines += [
-            f"    item [{number}]:",
-            '        class = "IntervalTier"',
-            f'        name = "{name}"',
-            "        xmin = 0",
-            f"        xmax = {seconds:.3f}",
-            f"        intervals: size = {len(intervals)}",
-        ]
-        for index, (start, end, text) in enumerate(intervals, 1):
-            lines += [
-                f"        intervals [{index}]:",
-                f"            xmin = {start:.3f}",
-                f"            xmax = {end:.3f}",
-                f'            text = "{text}"',
-            ]
-    return "\n".join(lines) + "\n"
-
-
-def _semantics(utterances: list[Utterance], seconds: float) -> str:
-    """BEAT2's gesture labels, which cover the take without gaps."""
-    rows = []
-    now = 0.0
-    for utterance in utterances:
-        gesture = utterance.gesture
-        if gesture is None:
+        start_s, end_s = utterance.words[0].start_s, utterance.words[-1].end_s
+        speaking_s += end_s - start_s
+        if utterance.type_name is None:
+            plain_s += end_s - start_s
             continue
-        start, end = gesture.first / FPS, gesture.last / FPS
-        rows.append(_label("00_nogesture", now, start, 0.0))
-        if utterance.keyword is None:
-            rows.append(_label("01_beat_align", start, end, 0.1))
-        else:
-            rank = _FIRST_LABEL[gesture.kind.family] + _SALIENCE[_amplitude(gold_form(gesture))]
-            level = "lmh"[rank - _FIRST_LABEL[gesture.kind.family]]
-            name = f"{rank:02d}_{gesture.kind.family}_{level}"
-            words = " ".join(word.text for word in utterance.keyword)
-            rows.append(_label(name, start, end, rank / 10, words))
-        now = end
-    rows.append(_label("00_nogesture", now, seconds, 0.0))
-    return "".join(rows)
+        for gesture in utterance.gestures:
+            overlap = min(gesture.last / FPS, end_s) - max(gesture.first / FPS, start_s)
+            stroke_s += max(overlap, 0.0)
+    return _TakeFigures(
+        kinds=tuple(utterance.kind for utterance in utterances),
+        types=tuple(u.type_name for u in utterances if u.type_name is not None),
+        beats=sum(len(u.gestures) for u in utterances if u.type_name is None),
+        speaking_s=speaking_s,
+        plain_s=plain_s,
+        stroke_s=stroke_s,
+    )
 
 
-def _label(name: str, start: float, end: float, score: float, *keywords: str) -> str:
-    cells = (name, f"{start:.3f}", f"{end:.3f}", f"{end - start:.3f}", f"{score:g}", *keywords)
-    return "\t".join(cells) + "\n"
-
-
-def _amplitude(form: PhysicalForm) -> str:
-    """Amplitude of the hand that moves most."""
-    hands = [hand for hand in (form.left, form.right) if hand is not None]
-    return max((hand.trajectory.amplitude for hand in hands), key=_SALIENCE.__getitem__)
-
-
-def _gold(utterances: list[Utterance]) -> list[dict[str, object]]:
-    return [
-        {
-            "start_s": round(gesture.first / FPS, 4),
-            "end_s": round(gesture.last / FPS, 4),
-            "form": gold_form(gesture).model_dump(),
-            "form_text": "",
-            "intent": gesture.kind.intent,
-            "intent_text": utterance.intent_text,
-        }
-        for utterance in utterances
-        if (gesture := utterance.gesture) is not None
-    ]
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+def _write_about(
+    out: Path, seed: int, seconds: float, speech: bool, summary: CorpusSummary
+) -> None:
+    """The files that speak of the whole corpus."""
+    listed = [f"{_take_id(number)},{split_of_take(number)}" for number in range(summary.takes)]
+    write_text(out / "train_test_split.csv", "\n".join(["id,type", *listed]) + "\n")
+    readme = _README.format(
+        types=len(GESTURES),
+        takes=summary.takes,
+        seed=seed,
+        seconds=f"{seconds:g}",
+        speakers=summary.speakers,
+        semantic=summary.semantic_gestures,
+        plain=summary.plain_share,
+        audio="with speech by espeak-ng" if speech else "without\naudio",
+    )
+    write_text(out / "README.txt", readme)
+    about = {
+        "synthetic": True,
+        "takes": summary.takes,
+        "seed": seed,
+        "seconds": seconds,
+        "speech": speech,
+    }
+    write_text(out / ABOUT_FILE, json.dumps(about) + "\n")
