@@ -10,6 +10,11 @@ baseline that a language model has to beat. Two kinds of evidence are weighed:
 Neither suffices alone, since most forms have many readings and most words come
 with no gesture; the exceptions are emblems, whose form is a convention
 (Kendon 1988), and beats, which have no reading (McNeill 1992).
+
+Both are weighed in bits, as a naive Bayes classifier does: by how much likelier
+is what is seen and heard if the intent is meant than if it is not. Nothing is
+fitted to data: a condition of a form tells the more, the fewer of the terms of
+its vocabulary meet it, and the few other figures stand below with their reasons.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ import math
 import re
 import unicodedata
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -29,12 +34,16 @@ from gestray.anchors.anchor import Anchor
 from gestray.form import (
     INTENTS,
     Amplitude,
+    Contact,
     Direction,
     Handedness,
     HandForm,
     HandShape,
+    HeadMovement,
     Height,
+    Hold,
     Intent,
+    Location,
     Palm,
     Path,
     PhysicalForm,
@@ -42,21 +51,54 @@ from gestray.form import (
     Relation,
     Side,
     Speed,
+    Trajectory,
     Zone,
 )
 
-# A pattern of four conditions may miss one; shorter ones must hold in full. Forms come
-# from measured motion, where one term in four is easily on the wrong side of a threshold.
-_LEAST_FORM = 0.75
-_STRONG, _WEAK = 1.0, 0.5
-# Form without words: a convention holds, but nothing said confirms it.
-_FORM_ALONE = 0.5
+# Share of terms that are on the wrong side of a threshold, in forms that come from measured
+# motion.
+_MISREAD = 0.1
+# How often people make the commonest forms; the other terms of a part share the rest equally.
+_COMMON: dict[str, dict[str, float]] = {
+    "relation": {"single": 0.5},
+    "shape": {"relaxed": 0.3, "flat": 0.25},
+    "path": {"straight": 0.6, "static": 0.2},
+    "contact": {"none": 0.85},
+    "head": {"none": 0.7},
+}
+# Share of all forms that make a number of passes, by the least number asked for.
+_PASSES_SHARE = {0: 0.25, 1: 0.75, 2: 0.4, 3: 0.2}
+# Who means an intent says one of its strong cues about sixteen times as often as others do, a
+# weak one twice as often, and nothing of the kind a sixth as often; less rarely with an emblem,
+# which stands for words. Each further word of a phrase makes a chance hit half as likely.
+_STRONG, _WEAK, _PHRASE_WORD, _LONGEST_PHRASE = 4.0, 1.0, 1.0, 3
+_UNSAID, _UNSAID_EMBLEM = -2.5, -1.0
+# Before anything is known: about half of all gestures are beats, and the rest are spread over
+# the other intents, which are some 2 ** 5; an eighth of that half is none of them.
+_BEAT, _NO_INTENT = 5.0, 2.0
+# No words make up for a form that hardly speaks for the intent.
+_LEAST_FORM = 1.0
+# An intent is claimed if it is likelier than all others together.
+_LEAST_CONFIDENCE = 0.5
 # An intent keeps this many of the words that carry it; its sentence quotes the first three.
 _WORDS_KEPT, _WORDS_QUOTED = 8, 3
 
 
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+# The terms of each part of a form that a pattern may ask for.
+_TERMS: dict[str, tuple[str, ...]] = {
+    name: get_args(record.model_fields[name].annotation)
+    for record, names in (
+        (PhysicalForm, ("handedness", "relation", "hold", "head")),
+        (Location, ("zone", "height", "side", "reach")),
+        (HandForm, ("palm", "shape", "contact")),
+        (Trajectory, ("path", "direction", "amplitude", "speed")),
+    )
+    for name in names
+}
 
 
 class FormPattern(BaseModel):
@@ -76,20 +118,29 @@ class FormPattern(BaseModel):
     direction: Annotated[tuple[Direction, ...], BeforeValidator(_listed)] = ()
     amplitude: Annotated[tuple[Amplitude, ...], BeforeValidator(_listed)] = ()
     speed: Annotated[tuple[Speed, ...], BeforeValidator(_listed)] = ()
+    contact: Annotated[tuple[Contact, ...], BeforeValidator(_listed)] = ()
+    hold: Annotated[tuple[Hold, ...], BeforeValidator(_listed)] = ()
+    head: Annotated[tuple[HeadMovement, ...], BeforeValidator(_listed)] = ()
     # The least number of passes; 0 asks for a hand that is held still.
-    repetitions: int | None = None
+    repetitions: Literal[0, 1, 2, 3] | None = None
 
-    def match(self, form: PhysicalForm) -> tuple[float, int]:
-        """Share and number of conditions met by that hand which meets most of them."""
+    def evidence(self, form: PhysicalForm) -> float:
+        """Bits in favour of this pattern over any form, by that hand which shows most of it.
+
+        A condition that is met counts as log2((1 - misread) / share), one that is not as
+        log2(misread / (1 - share)), where share is that of the terms which would meet it.
+        """
         hands = [hand for hand in (form.left, form.right) if hand is not None]
-        met = max((self._met(form, hand) for hand in hands), default=0)
-        return met / len(self.model_fields_set), met
+        return max((self._hand_evidence(form, hand) for hand in hands), default=-math.inf)
 
-    def _met(self, form: PhysicalForm, hand: HandForm) -> int:
-        shown: dict[str, Any] = {"handedness": form.handedness, "relation": form.relation}
-        shown |= hand.location.model_dump() | hand.trajectory.model_dump()
-        shown |= {"palm": hand.palm, "shape": hand.shape}
-        return sum(self._meets(name, shown[name]) for name in self.model_fields_set)
+    def _hand_evidence(self, form: PhysicalForm, hand: HandForm) -> float:
+        shown = dict(form) | dict(hand.location) | dict(hand.trajectory) | dict(hand)
+        return sum(
+            math.log2((1 - _MISREAD) / share)
+            if self._meets(name, shown[name])
+            else math.log2(_MISREAD / (1 - share))
+            for name, share in _shares(self)
+        )
 
     def _meets(self, name: str, shown: Any) -> bool:
         if name == "repetitions":
@@ -106,13 +157,17 @@ class Cues(BaseModel):
     weak: tuple[str, ...]
 
     def find(self, transcript: str) -> tuple[float, tuple[str, ...]]:
-        """Strength of the best cue in a transcript, and the distinct cues in their order."""
-        found = {
-            strength: [match.group() for match in pattern.finditer(transcript)]
-            for strength, pattern in _cue_patterns(self)
-        }
-        words = tuple(dict.fromkeys(found[_STRONG] + found[_WEAK]))[:_WORDS_KEPT]
-        return max((s for s, matches in found.items() if matches), default=0.0), words
+        """Bits of the most telling cue in a transcript, 0 without any; the distinct cues.
+
+        The most telling cues come first, otherwise in the order of the transcript.
+        """
+        found: dict[str, float] = {}
+        for match in _cue_pattern(self).finditer(transcript):
+            further_words = min(match.group().count(" "), _LONGEST_PHRASE - 1)
+            bits = _STRONG if match.lastgroup == "strong" else _WEAK
+            found.setdefault(match.group(), bits + _PHRASE_WORD * further_words)
+        words = sorted(found, key=found.__getitem__, reverse=True)
+        return max(found.values(), default=0.0), tuple(words[:_WORDS_KEPT])
 
 
 class IntentRule(BaseModel):
@@ -139,10 +194,8 @@ class Lexicon(BaseModel):
 def ground(form: PhysicalForm, transcript: str) -> tuple[Intent | None, str]:
     """Find the intent that a form and its transcript support together.
 
-    The confidence is the geometric mean of both evidences, so it is high only
-    where they agree; an emblem or a beat without words gets 0.5. Where several
-    intents are supported, the most confident wins, then the one whose form is
-    the more specific, then the first of the lexicon.
+    The confidence is the probability of the intent, by the bits of form and cues, against that
+    of all other intents and of none. It is high where form and words point to this one alone.
 
     Args:
         form: what the gesture looks like.
@@ -154,32 +207,28 @@ def ground(form: PhysicalForm, transcript: str) -> tuple[Intent | None, str]:
     if form.handedness == "none":
         return None, "no hand takes part in a gesture"
     spoken = _normalised(transcript)
-    candidates: list[tuple[float, int, Intent]] = []
-    forms_seen, cues_heard = [], []
+    bits: dict[str | None, float] = {None: _NO_INTENT}
+    words: dict[str, tuple[str, ...]] = {}
+    forms_seen: list[tuple[float, str]] = []
     for label, rule in _lexicon().intents.items():
+        form_bits = max(pattern.evidence(form) for pattern in rule.forms)
+        cue_bits, words[label] = rule.cues.find(spoken)
+        if not words[label]:
+            cue_bits = _UNSAID_EMBLEM if rule.emblem else _UNSAID
         if label == "beat":
-            continue
-        form_share, specificity = max(pattern.match(form) for pattern in rule.forms)
-        cue_strength, words = rule.cues.find(spoken)
-        if cue_strength:
-            cues_heard.append(label)
-        if form_share < _LEAST_FORM:
-            continue
-        forms_seen.append(label)
-        if cue_strength:
-            confidence = math.sqrt(form_share * cue_strength)
-        elif rule.emblem and form_share == 1.0:
-            confidence = _FORM_ALONE
-        else:
-            continue
-        candidates.append((confidence, specificity, _intent(label, words, confidence)))
-    if candidates:
-        return max(candidates, key=lambda candidate: candidate[:2])[2], ""
-    if any(pattern.match(form)[0] == 1.0 for pattern in _lexicon().intents["beat"].forms):
-        return _intent("beat", (), _FORM_ALONE), ""
+            cue_bits = _BEAT
+        if form_bits >= _LEAST_FORM:
+            forms_seen.append((form_bits, label))
+            bits[label] = form_bits + cue_bits
+    total = sum(2.0**value for value in bits.values())
+    best = max(bits, key=lambda label: bits[label])
+    confidence = 2.0 ** bits[best] / total
+    if best is not None and confidence >= _LEAST_CONFIDENCE:
+        return _intent(best, words[best], confidence), ""
+    suggested = [label for _, label in sorted(forms_seen, reverse=True)]
     return None, (
-        f"no intent is supported by both: the form suggests {_listing(forms_seen)}, "
-        f"the words suggest {_listing(cues_heard)}"
+        f"no intent is supported by both: the form suggests {_listing(suggested)}, "
+        f"the words suggest {_listing([label for label, cues in words.items() if cues])}"
     )
 
 
@@ -224,15 +273,31 @@ def _lexicon() -> Lexicon:
 
 
 @functools.cache
-def _cue_patterns(cues: Cues) -> tuple[tuple[float, re.Pattern[str]], ...]:
-    return (_STRONG, _any_of(cues.strong)), (_WEAK, _any_of(cues.weak))
+def _shares(pattern: FormPattern) -> tuple[tuple[str, float], ...]:
+    """The conditions of a pattern, each with the share of terms that meet it."""
+    return tuple((name, _share(pattern, name)) for name in sorted(pattern.model_fields_set))
 
 
-def _any_of(cues: tuple[str, ...]) -> re.Pattern[str]:
-    """Matches any of the cues as whole words, the longest first; nothing if there are none."""
+def _share(pattern: FormPattern, name: str) -> float:
+    if name == "repetitions":
+        return _PASSES_SHARE[pattern.repetitions or 0]
+    common = _COMMON.get(name, {})
+    rare = (1 - sum(common.values())) / (len(_TERMS[name]) - len(common))
+    return sum(common.get(term, rare) for term in getattr(pattern, name))
+
+
+@functools.cache
+def _cue_pattern(cues: Cues) -> re.Pattern[str]:
+    """Matches any cue as whole words, the longest first, in a group named by its strength."""
+    return re.compile(
+        rf"(?<![\w'])(?:(?P<strong>{_any_of(cues.strong)})|(?P<weak>{_any_of(cues.weak)}))"
+        r"(?=$|\s|'s\b)"
+    )
+
+
+def _any_of(cues: tuple[str, ...]) -> str:
     longest_first = sorted(cues, key=len, reverse=True)
-    alternatives = "|".join(re.escape(cue).replace(r"\*", r"\w{0,12}") for cue in longest_first)
-    return re.compile(rf"(?<![\w'])(?:{alternatives})(?=$|\s|'s\b)" if cues else r"(?!)")
+    return "|".join(re.escape(cue).replace(r"\*", r"\w{0,12}") for cue in longest_first) or r"(?!)"
 
 
 def _normalised(transcript: str) -> str:
