@@ -160,7 +160,9 @@ def write_script(
         name = None
         if todo and rng.random() < max(pressing, 1.2 * pressing - 0.2):
             kind, name = todo.pop()
-        sentence = _compose(kind, name, plan.split, words_per_s, rng)
+        sentence = _compose(kind, name, plan.split, words_per_s, end_s - now_s, rng)
+        if sentence is None:
+            return utterances, speeches
         speech = voice.say(sentence, words_per_s, rng).later(now_s)
         utterance, speech = _with_gestures(kind, name, sentence, speech, speaker, free_s, rng)
         free_frame = max((gesture.last for gesture in utterance.gestures), default=0)
@@ -174,8 +176,14 @@ def write_script(
 
 
 def _compose(
-    kind: Kind, name: str | None, split: str, words_per_s: float, rng: np.random.Generator
-) -> Sentence:
+    kind: Kind,
+    name: str | None,
+    split: str,
+    words_per_s: float,
+    room_s: float,
+    rng: np.random.Generator,
+) -> Sentence | None:
+    """What to say, or None if nothing of the kind takes no more than `room_s` seconds."""
     patterns = NEUTRAL if name is None or kind == "gesture only" else PATTERNS[name]
     unseen = split != "train" and rng.random() < _UNSEEN_SHARE
     shortest, longest = UTTERANCE_S
@@ -188,12 +196,10 @@ def _compose(
                 return made
         return None
 
-    sentence = clause(longest)
-    if sentence is None:
-        raise ValueError(f"no sentence of {name or 'neutral'} takes {shortest} to {longest} s")
-    if name is None and rng.random() < _TWO_CLAUSES:
+    sentence = clause(min(longest, room_s))
+    if sentence is not None and name is None and rng.random() < _TWO_CLAUSES:
         spoken_s = (len(sentence.words) + 1) / words_per_s
-        more = clause(LONGEST_UTTERANCE_S - spoken_s)
+        more = clause(min(LONGEST_UTTERANCE_S, room_s) - spoken_s)
         if more is not None:
             conjunction = _CONJUNCTIONS[int(rng.integers(len(_CONJUNCTIONS)))]
             words = (*sentence.words, conjunction, *more.words)

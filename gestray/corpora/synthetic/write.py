@@ -150,7 +150,7 @@ def write_corpus(
 
     Args:
         out: folder of the corpus, made if absent; files of like names are overwritten.
-        takes: number of takes, at least 1. From 16 on every split has takes.
+        takes: number of takes, at least 1. From 5 on every split has takes.
         seed: any integer from 0.
         seconds: length of each take.
         speech: whether a synthesizer speaks (`voice.EspeakVoice`). Its words have other times.
