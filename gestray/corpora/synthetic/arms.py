@@ -18,6 +18,7 @@ from gestray.corpora.synthetic.bounds import trunk_distance
 from gestray.corpora.synthetic.gesture import HandStroke, Vector
 from gestray.corpora.synthetic.hands import mirror_hand
 from gestray.corpora.synthetic.ik import (
+    ARM_JOINTS,
     ARM_LENGTH,
     hand_angles,
     matrix_to_rotvec,
@@ -36,9 +37,13 @@ from gestray.corpora.synthetic.stroke import (
 
 # Frames of a way between two poses: at least, at most, and for each radian of its widest turn.
 _SHORTEST_WAY, _LONGEST_WAY, _FRAMES_PER_RADIAN = 13, 24, 10.0
+# On its way to or from what it touches an arm swings out by this, radians, so as to come from
+# the side and not through it.
+_SWERVE = 0.2
 # A rest shorter than this is skipped: the hand goes straight to the next stroke.
 _SHORTEST_REST = 8
 
+_SHOULDER = ARM_JOINTS.index("shoulder")
 _SHOULDER_HEIGHT: np.ndarray = shoulder_position() * (0.0, 1.0, 1.0)
 
 # Where the elbow may point: from this far in under the arm to this far out and up, as people
@@ -88,7 +93,7 @@ def elbow_direction(stroke: HandStroke) -> Vector:
         + (20 * np.maximum(_ELBOW_FROM_TRUNK_M - trunk_distance(elbow), 0)) ** 2
         + (5 * np.maximum(_CLEAR_OF_LINE - across, 0)) ** 2
     ).max(axis=1)
-    usual = (0.25 * (np.tile(_ELBOW_OUT, len(_ELBOW_BACK)) - _ELBOW_OUT[0])) ** 2
+    usual = (0.4 * (np.tile(_ELBOW_OUT, len(_ELBOW_BACK)) - _ELBOW_OUT[0])) ** 2
     x, y, z = poles[(strain + usual).argmin()].tolist()
     return x, y, z
 
@@ -132,7 +137,16 @@ def arm_motion(
         hand[np.concatenate(spans)] = np.concatenate([path.fingers_rotvec for _, path in made])
         first, last = (np.array([span[end] for span in spans]) for end in (0, -1))
         leave, home = _ways(solved[0], arm[first], arm[last], first, last, frames)
-        _travel(arm, hand, np.append(leave, last), np.append(first, home))
+        swerve = np.array([_SWERVE * (path.stroke.contact != "none") for _, path in made])
+        # A way that comes straight from the stroke before swerves for both.
+        before = np.append(0.0, np.where(home[:-1] == last[:-1], swerve[:-1], 0.0))
+        _travel(
+            arm,
+            hand,
+            np.append(leave, last),
+            np.append(first, home),
+            np.append(np.maximum(swerve, before), swerve),
+        )
     rotvecs = matrix_to_rotvec(mirror_matrices(arm) if side == "right" else arm)
     return rotvecs, mirror_hand(hand) if side == "right" else hand
 
@@ -223,16 +237,24 @@ def _way_frames(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(_FRAMES_PER_RADIAN * widest), _SHORTEST_WAY, _LONGEST_WAY).astype(int)
 
 
-def _travel(arm: np.ndarray, hand: np.ndarray, leave: np.ndarray, arrive: np.ndarray) -> None:
-    """Fills the frames between each pair of frames in `leave` and `arrive` (W,)."""
+def _travel(
+    arm: np.ndarray, hand: np.ndarray, leave: np.ndarray, arrive: np.ndarray, swerve: np.ndarray
+) -> None:
+    """Fills the frames between each pair of frames in `leave` and `arrive` (W,).
+
+    In the middle of its way the whole arm is turned out by `swerve` (W,), radians.
+    """
     inner = np.maximum(arrive - leave - 1, 0)
     way = np.repeat(np.arange(len(leave)), inner)
     start, end = leave[way], arrive[way]
     frame = start + 1 + np.arange(len(way)) - np.repeat(np.cumsum(inner) - inner, inner)
-    share = minimum_jerk((frame - start) / (end - start))[:, None, None]
+    share = minimum_jerk((frame - start) / (end - start))
     turn = _turn(arm[leave], arm[arrive])
-    arm[frame] = arm[start] @ rotvec_to_matrix(share * turn[way])
-    hand[frame] = hand[start] + share * (hand[end] - hand[start])
+    arm[frame] = arm[start] @ rotvec_to_matrix(share[:, None, None] * turn[way])
+    hand[frame] = hand[start] + share[:, None, None] * (hand[end] - hand[start])
+    zero = np.zeros_like(share)
+    outward = np.stack([zero, swerve[way] * np.sin(np.pi * share), zero], axis=-1)
+    arm[frame, _SHOULDER] = rotvec_to_matrix(outward) @ arm[frame, _SHOULDER]
 
 
 def _turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:

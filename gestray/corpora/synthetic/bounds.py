@@ -30,7 +30,7 @@ FINGER_FLEXION = (np.deg2rad(-10.0), np.deg2rad(110.0))
 """Range of each joint of the four fingers, from overstretched to bent."""
 FINGER_SPREAD = np.deg2rad(30.0)
 """The four fingers move sideways at the knuckle by at most this."""
-MAX_OVERLAP_M = 0.015
+MAX_OVERLAP_M = 0.025
 """How far a hand may sink into the trunk, the head or the other hand."""
 
 _TRUNK = [joint(name) for name in ("pelvis", "spine1", "spine2", "spine3")]

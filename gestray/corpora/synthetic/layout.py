@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from gestray.corpora.synthetic.gold import gold_form
+from gestray.corpora.synthetic.gold import gold_form, gold_phases
 from gestray.corpora.synthetic.motion import TakeMotion
 from gestray.corpora.synthetic.script import Utterance
 from gestray.corpora.synthetic.stroke import FPS, Gesture
@@ -51,7 +51,7 @@ def write_take(
     write_text(out / "textgrid" / f"{take_id}.TextGrid", _textgrid(utterances, seconds))
     write_text(out / "sem" / f"{take_id}.txt", _semantics(utterances, seconds))
     write_text(out / "emo" / f"{take_id}.csv", f"00_netural, 0, {seconds:.3f}, {seconds:.3f}, 0\n")
-    write_text(out / "gold" / f"{take_id}.json", json.dumps(_gold(utterances), indent=1) + "\n")
+    write_text(out / "gold" / f"{take_id}.json", json.dumps(_gold(utterances, motion), indent=1) + "\n")
     if samples is not None:
         wav = out / AUDIO_FOLDER / f"{take_id}.wav"
         soundfile.write(wav, samples, SAMPLE_RATE, subtype="PCM_16")
@@ -140,7 +140,9 @@ def _amplitude(form: PhysicalForm) -> str:
     return max((hand.trajectory.amplitude for hand in hands), key=_SALIENCE.__getitem__)
 
 
-def _gold(utterances: list[Utterance]) -> list[dict[str, object]]:
+def _gold(utterances: list[Utterance], motion: TakeMotion) -> list[dict[str, object]]:
+    gestures = [gesture for _, gesture in _gestures(utterances)]
+    phases = gold_phases(gestures, motion.rest, len(motion.poses))
     return [
         {
             "start_s": round(gesture.first / FPS, 4),
@@ -149,8 +151,9 @@ def _gold(utterances: list[Utterance]) -> list[dict[str, object]]:
             "form_text": "",
             "intent": gesture.kind.intent,
             "intent_text": utterance.intent_text,
+            "phases": times.model_dump(),
         }
-        for utterance, gesture in _gestures(utterances)
+        for (utterance, gesture), times in zip(_gestures(utterances), phases, strict=True)
     ]
 
 

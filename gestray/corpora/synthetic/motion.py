@@ -48,12 +48,14 @@ class TakeMotion:
         trans: metres, float64 (T, 3).
         expressions: float64 (T, 100).
         contacts: whether each of `legs.CONTACT_JOINTS` rests on its place, bool (T, 4).
+        rest: where the hands are between gestures.
     """
 
     poses: np.ndarray
     trans: np.ndarray
     expressions: np.ndarray
     contacts: np.ndarray
+    rest: HandStroke
 
 
 def make_motion(
@@ -82,6 +84,7 @@ def make_motion(
         standing.pelvis,
         expressions,
         standing.contacts,
+        rest,
     )
 
 

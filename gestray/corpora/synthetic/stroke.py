@@ -33,8 +33,6 @@ _HOLD_S: dict[Hold, tuple[float, float]] = {
     "brief": (0.27, 0.4),
     "long": (0.62, 1.0),
 }
-# Share of a pass in which a hand turns over, so that it arrives as it means to be seen.
-_ROLL_SHARE = 0.6
 # Of a flick, the way to its lowest point and the way back, seconds.
 _FLICK_S = (0.16, 0.24)
 # Share of a circling movement that passes while it gathers and loses speed.
@@ -203,7 +201,7 @@ def nominal_path(stroke: HandStroke, progress: np.ndarray, size: float = 1.0) ->
     return HandPath(
         stroke,
         wrist,
-        _rolled(stroke, minimum_jerk(swing[:, 0] / _ROLL_SHARE)),
+        _rolled(stroke, swing[:, 0]),
         np.array(stroke.fingers, dtype=np.float64),
         _shape_sequence(stroke, progress),
     )
