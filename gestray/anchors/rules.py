@@ -156,19 +156,6 @@ class Cues(BaseModel):
     strong: tuple[str, ...]
     weak: tuple[str, ...]
 
-    def find(self, transcript: str) -> tuple[float, tuple[str, ...]]:
-        """Bits of the most telling cue in a transcript, 0 without any; the distinct cues.
-
-        The most telling cues come first, otherwise in the order of the transcript.
-        """
-        found: dict[str, float] = {}
-        for match in _cue_pattern(self).finditer(transcript):
-            further_words = min(match.group().count(" "), _LONGEST_PHRASE - 1)
-            bits = _STRONG if match.lastgroup == "strong" else _WEAK
-            found.setdefault(match.group(), bits + _PHRASE_WORD * further_words)
-        words = sorted(found, key=found.__getitem__, reverse=True)
-        return max(found.values(), default=0.0), tuple(words[:_WORDS_KEPT])
-
 
 class IntentRule(BaseModel):
     """One entry of ``intents.yaml``."""
@@ -206,17 +193,17 @@ def ground(form: PhysicalForm, transcript: str) -> tuple[Intent | None, str]:
     """
     if form.handedness == "none":
         return None, "no hand takes part in a gesture"
-    spoken = _normalised(transcript)
+    heard = _heard(_normalised(transcript))
     bits: dict[str | None, float] = {None: _NO_INTENT}
     words: dict[str, tuple[str, ...]] = {}
     forms_seen: list[tuple[float, str]] = []
     for label, rule in _lexicon().intents.items():
         form_bits = max(pattern.evidence(form) for pattern in rule.forms)
-        cue_bits, words[label] = rule.cues.find(spoken)
-        if not words[label]:
-            cue_bits = _UNSAID_EMBLEM if rule.emblem else _UNSAID
-        if label == "beat":
-            cue_bits = _BEAT
+        cues = heard.get(label, {})
+        # The most telling cues first, otherwise in the order of the transcript.
+        words[label] = tuple(sorted(cues, key=cues.__getitem__, reverse=True)[:_WORDS_KEPT])
+        unsaid = _UNSAID_EMBLEM if rule.emblem else _UNSAID
+        cue_bits = _BEAT if label == "beat" else max(cues.values(), default=unsaid)
         if form_bits >= _LEAST_FORM:
             forms_seen.append((form_bits, label))
             bits[label] = form_bits + cue_bits
@@ -247,6 +234,29 @@ def ground_phrase(phrase_id: str, form: PhysicalForm, form_text: str, transcript
         model=f"intents.yaml v{_lexicon().version}",
         prompt_hash=hashlib.sha256(_lexicon_text().encode()).hexdigest()[:12],
     )
+
+
+def _heard(spoken: str) -> dict[str, dict[str, float]]:
+    """The cues of each intent in a transcript, and their bits.
+
+    A longer phrase claims its words from weaker cues, for whichever intent: "went up" says
+    nothing of the direction that "up" alone would.
+    """
+    found = []
+    claims = [(0, 0.0)] * len(spoken)  # by character: words and bits of the longest phrase there
+    for label, rule in _lexicon().intents.items():
+        for match in _cue_pattern(rule.cues).finditer(spoken):
+            count = match.group().count(" ") + 1
+            bits = _STRONG if match.lastgroup == "strong" else _WEAK
+            bits += _PHRASE_WORD * (min(count, _LONGEST_PHRASE) - 1)
+            place = slice(*match.span())
+            found.append((label, match.group(), count, bits, place))
+            claims[place] = [max(claim, (count, bits)) for claim in claims[place]]
+    heard: dict[str, dict[str, float]] = {}
+    for label, cue, count, bits, place in found:
+        if not any(words > count and more > bits for words, more in claims[place]):
+            heard.setdefault(label, {}).setdefault(cue, bits)
+    return heard
 
 
 def _intent(label: str, words: tuple[str, ...], confidence: float) -> Intent:

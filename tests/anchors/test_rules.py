@@ -206,13 +206,21 @@ def test_words_decide_between_readings_of_one_form():
     assert ground(palm_rises, "we lift the sofa")[0].label == "up"
 
 
-def test_the_longer_phrase_outweighs_the_word_in_it():
-    index_right = one(shape="index", direction="right", zone="centre", height="chest")
+def test_a_longer_phrase_claims_its_words():
+    palm_rises = one(palm="up", shape="flat", direction="up")
 
-    intent, _ = ground(index_right, "as you see it is to the right of you")
+    went_up, _ = ground(palm_rises, "the price went up again")
+    assert (went_up.label, went_up.words) == ("growth", ("went up",))
+    up, _ = ground(palm_rises, "we went with it up there")
+    assert (up.label, up.words) == ("up", ("up there",))
+    # Not from stronger cues: "would you" is but a weak sign of a request.
+    assert rules._heard("what would you do")["addressee"] == {"you": rules._STRONG}
 
-    assert intent.label == "right"
-    assert intent.words == ("to the right",)
+
+def test_the_most_telling_words_come_first():
+    intent, _ = ground(one(shape="index", direction="right"), "next to it and to the right")
+
+    assert intent.words == ("to the right", "next to")
 
 
 def test_either_hand_may_show_the_form():

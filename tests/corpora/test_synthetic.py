@@ -15,8 +15,8 @@ import torch
 
 from gestray.corpora.beat2 import list_takes, read_take
 from gestray.corpora.synthetic import CorpusSummary, gold, write_corpus
-from gestray.corpora.synthetic.grammar import MAX_WORD_GAP_S, make_sentence, speak
-from gestray.corpora.synthetic.lexicon import NEUTRAL, PATTERNS, SLOTS
+from gestray.corpora.synthetic.grammar import MAX_WORD_GAP_S
+from gestray.corpora.synthetic.lexicon import PATTERNS
 from gestray.corpora.synthetic.script import PAUSE_S
 from gestray.corpora.synthetic.vocabulary import GESTURES
 from gestray.corpora.synthetic.write import split_of_take
@@ -213,67 +213,6 @@ def test_split_file_names_the_splits(corpus):
     rows = list(csv.reader((corpus[0] / "train_test_split.csv").open()))
     assert rows[0] == ["id", "type"]
     assert [row[1] for row in rows[1:]] == [split_of_take(number) for number in range(TAKES)]
-
-
-def test_unseen_patterns_are_other_patterns():
-    for patterns in (*PATTERNS.values(), NEUTRAL):
-        assert patterns.unseen and not set(patterns.unseen) & set(patterns.train)
-
-
-def pattern_regex(pattern: str) -> str:
-    """A regular expression for the sentences of a pattern, spaces squeezed."""
-    text = re.sub(r"[(\[]([^)\]]*)[)\]]", lambda match: f"(?:{match[1]})", pattern)
-    text = re.sub(r"\{(\w+)\}", lambda match: f"(?:{'|'.join(SLOTS[match[1]])})", text)
-    return text.replace(" ", r"\s*")
-
-
-def test_training_takes_never_use_unseen_patterns(takes):
-    unseen = re.compile(
-        "|".join(
-            pattern_regex(pattern)
-            for patterns in (*PATTERNS.values(), NEUTRAL)
-            for pattern in patterns.unseen
-        )
-    )
-    met = {"train": 0, "val": 0, "test": 0}
-    for take in takes:
-        utterance = ""
-        for word, after in zip(take.words, [*take.words[1:], None], strict=True):
-            utterance += f" {word.word}"
-            if after is None or after.start_s - word.end_s > 0.2:
-                met[take.split] += unseen.search(utterance.strip()) is not None
-                utterance = ""
-    assert met["train"] == 0
-    assert met["val"] > 0 and met["test"] > 2
-
-
-@pytest.mark.parametrize("name", PATTERNS)
-def test_sentences_carry_a_keyword_and_no_marks(name):
-    rng = np.random.default_rng(0)
-    patterns = PATTERNS[name]
-    made = set()
-    for _ in range(200):
-        sentence = make_sentence(patterns.train + patterns.unseen, rng)
-        first, last = sentence.keyword
-        assert 0 <= first < last <= len(sentence.words)
-        text = " ".join(sentence.words)
-        assert not set(text) & set("()[]{}<>|"), text
-        assert text == text.lower()
-        assert sentence.topic != "it"
-        made.add(text)
-    assert len(made) > 150
-
-
-def test_words_keep_the_rate_asked_for():
-    rng = np.random.default_rng(0)
-    for rate in (2.0, 3.0):
-        sentence = make_sentence(PATTERNS["rise"].train, rng)
-        words = speak(sentence, 1.5, rate, rng)
-        assert words[0].start_s == 1.5
-        length = words[-1].end_s - words[0].start_s
-        assert length <= len(words) / rate + 1e-3
-        assert length >= len(words) / rate - MAX_WORD_GAP_S - 1e-3
-        assert all(a.end_s <= b.start_s for a, b in pairwise(words))
 
 
 def test_too_small_a_corpus_is_refused(tmp_path):
