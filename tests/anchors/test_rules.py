@@ -131,7 +131,16 @@ AGREEING = {
     ),
 }
 CASES = [(label, form, transcript) for label, (form, transcript) in AGREEING.items()]
-EMBLEMS = {"listing", "uncertainty", "approximation", "affirmation", "stop", "request", "quotation"}
+EMBLEMS = [
+    "listing",
+    "approximation",
+    "uncertainty",
+    "request",
+    "negation",
+    "affirmation",
+    "stop",
+    "quotation",
+]
 
 
 @pytest.mark.parametrize(("label", "form", "transcript"), CASES)
@@ -169,11 +178,15 @@ def test_form_without_words_is_less_sure(label, form, transcript):
         assert unsaid.confidence < said.confidence or said.confidence == 1.0
 
 
+def test_emblems_are_marked_so():
+    marked = [label for label, rule in rules._lexicon().intents.items() if rule.emblem]
+    assert marked == ["beat", *EMBLEMS]
+
+
 @pytest.mark.parametrize("label", EMBLEMS)
 def test_an_emblem_needs_no_words(label):
     intent, _ = ground(AGREEING[label][0], "the table was set at seven")
 
-    assert rules._lexicon().intents[label].emblem
     assert intent.label == label
 
 
