@@ -94,7 +94,7 @@ def test_t_pose_is_found_again():
 
 
 def test_right_arm_is_the_mirror_image_of_the_left():
-    variant = GESTURES["point_to_listener"].variants[2]
+    variant = GESTURES["offer_to_listener"].variants[1]
     gesture = make_gesture(
         GestureType("addressee", "deictic", (variant,)),
         SPEAKERS[0],
@@ -119,7 +119,7 @@ def test_right_arm_is_the_mirror_image_of_the_left():
 
 @pytest.mark.parametrize("name", [*GESTURES, "beat"])
 def test_every_variant_can_be_made_by_an_arm(name):
-    """Wrists within 5 mm of their plan, palms within 20 degrees, elbows within their range."""
+    """Wrists within 5 mm of their plan, palms within 25 degrees, elbows within their range."""
     kind = BEAT if name == "beat" else GESTURES[name]
     for number, variant in enumerate(kind.variants):
         for speaker in SPEAKERS:
@@ -137,9 +137,9 @@ def test_every_variant_can_be_made_by_an_arm(name):
                 positions, turned = left_arm_in_space(solve_path(path, raised))
                 away = positions[:, joint("left_wrist")] - chest_frame(path.wrist)
                 assert np.linalg.norm(away, axis=1).max() < 0.005, (name, number)
-                palm = path.palm / np.linalg.norm(path.palm)
+                palm = path.palm / np.linalg.norm(path.palm, axis=1, keepdims=True)
                 facing = -turned[:, joint("left_wrist"), :, 1]
-                assert (facing @ palm).min() > np.cos(np.deg2rad(20)), (name, number)
+                assert (facing * palm).sum(1).min() > np.cos(np.deg2rad(25)), (name, number)
                 upper = positions[:, joint("left_elbow")] - positions[:, joint("left_shoulder")]
                 fore = positions[:, joint("left_wrist")] - positions[:, joint("left_elbow")]
                 cosine = (upper * fore).sum(1) / (
@@ -152,7 +152,7 @@ def test_hand_rests_before_and_after_a_gesture():
     speaker = SPEAKERS[0]
     gesture = make_gesture(GESTURES["palm_out"], speaker, 3.0, 3.5, np.random.default_rng(1))
     side = "left" if gesture.left else "right"
-    arm, hand = arm_motion([gesture], side, speaker.rest, 240)
+    arm, hand = arm_motion([gesture], side, speaker.rests[0], 240)
     assert arm.shape == (240, 4, 3) and hand.shape == (240, 15, 3)
     assert np.allclose(arm[:60], arm[0]) and np.allclose(arm[-60:], arm[0])
     assert not np.allclose(arm[gesture.first], arm[0], atol=0.2)
