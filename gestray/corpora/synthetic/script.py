@@ -158,9 +158,11 @@ def write_script(
         pressing = len(todo) * _USUAL_TURN_S / max(end_s - now_s, 1e-6)
         kind: Kind = "beats" if rng.random() < speaker.beats else "idle"
         name = None
-        if todo and rng.random() < max(pressing, 1.2 * pressing - 0.2):
+        if todo and rng.random() < pressing:
             kind, name = todo.pop()
         sentence = _compose(kind, name, plan.split, words_per_s, end_s - now_s, rng)
+        if sentence is None and name is not None:
+            continue  # something shorter may fit
         if sentence is None:
             return utterances, speeches
         speech = voice.say(sentence, words_per_s, rng).later(now_s)
