@@ -32,7 +32,7 @@ from jobs.command import (
     print_json,
     run_by_hand,
 )
-from jobs.display import metrics_table, progress, remarks, results, stdout_for_results
+from jobs.display import progress, remarks, results, stdout_for_results
 
 app = typer.Typer(
     name="gestray",

@@ -2,9 +2,10 @@
 
     python -m gestray.reports.gesture_sheet docs/images
 
-A cell shows one variant from the speaker's left front (a left hand alone: right front): pale where the stroke begins, solid
-where it ends (a circle: halfway round), the way of the wrists between, and the leading hand
-once more from between palm and thumb. One-handed gestures are drawn with the right hand.
+A cell shows one variant from the speaker's left front (a left hand alone from the right):
+pale where the stroke begins, solid where it ends (a circle: halfway round), the way of the
+hands between, and the leading hand once more from between palm and thumb. One-handed gestures
+are drawn with the right hand unless they belong to the left one.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ def _body(pose: np.ndarray) -> str:
     up = (head - neck) / max(float(np.hypot(*(head - neck))), 1.0)
     skull = np.rint(head + 45 * up).astype(int)
     face = np.rint(pose[joint("left_eye_smplhf")] / 2 + pose[joint("right_eye_smplhf")] / 2)
-    nose = (face[:2] + (0, 28)).astype(int)
+    nose = (face[:2] + np.array((0, 28))).astype(int)
     eyes = "".join(
         f'<circle cx="{x}" cy="{y}" r="9" fill="#555"/>'
         for x, y in pose[[joint("left_eye_smplhf"), joint("right_eye_smplhf")], :2]

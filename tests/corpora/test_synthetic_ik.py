@@ -122,7 +122,7 @@ def test_every_variant_can_be_made_by_an_arm(name):
     """Wrists within 5 mm of their plan, palms within 25 degrees, elbows within their range."""
     kind = BEAT if name == "beat" else GESTURES[name]
     for number, variant in enumerate(kind.variants):
-        for speaker in SPEAKERS:
+        for speaker in SPEAKERS[::3]:
             gesture = make_gesture(
                 GestureType(kind.intent, kind.family, (variant,)),
                 speaker,

@@ -68,11 +68,7 @@ def elbow_direction(stroke: HandStroke) -> Vector:
     if stroke.pole is not None:
         return stroke.pole
     poles = np.array(
-        [
-            (np.sin(out), -np.cos(out), -back)
-            for back in _ELBOW_BACK
-            for out in _ELBOW_OUT
-        ]
+        [(np.sin(out), -np.cos(out), -back) for back in _ELBOW_BACK for out in _ELBOW_OUT]
     )
     rounds = np.linspace(0.0, 1.0, 1 if stroke.path == "static" else 9)
     paths = [nominal_path(stroke, rounds, size) for size in (0.85, 1.2)]
@@ -151,9 +147,7 @@ def arm_motion(
     return rotvecs, mirror_hand(hand) if side == "right" else hand
 
 
-def gesture_units(
-    gestures: list[Gesture], rest: HandStroke, frames: int
-) -> list[tuple[int, int]]:
+def gesture_units(gestures: list[Gesture], rest: HandStroke, frames: int) -> list[tuple[int, int]]:
     """First and last frame of each gesture with its ways from and to rest, as `arm_motion` has it.
 
     A hand that goes straight on to the next stroke has no way to rest.

@@ -103,9 +103,7 @@ def _head_distance(points: np.ndarray) -> np.ndarray:
     return length * (length - 1) / np.maximum(gradient, 1e-9)
 
 
-def _arm(
-    positions: np.ndarray, rotations: np.ndarray, side: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _arm(positions: np.ndarray, rotations: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
     """Centres (F, P, 3) and radii (P,) of the spheres of one forearm and hand."""
     elbow, wrist = positions[:, joint(f"{side}_elbow")], positions[:, joint(f"{side}_wrist")]
     points, radii = [], []
@@ -124,5 +122,3 @@ def _arm(
         thick = _THUMB_M if finger == "thumb" else _FINGER_M
         radii += [_PALM_M if finger != "thumb" else thick, thick, thick, thick]
     return np.stack(points, axis=1), np.array(radii)
-
-

@@ -1,10 +1,10 @@
 """The gold physical form of a gesture and its phases, from the plan its motion was made from.
 
 Hand shape, palm, path, direction, repetitions, contact, relation and the move of the head
-are those of the gesture type; place, amplitude, speed and hold are continuous in the plan, and become words here. The
-limits are those of the records' vocabulary in arm lengths, in the frame of the
-chest; they are written down again, not shared with the code that reads forms off motion,
-so that the one can check the other.
+are those of the gesture type; place, amplitude, speed and hold are continuous in the plan,
+and become words here. The limits are those of the records' vocabulary in arm lengths, in
+the frame of the chest; they are written down again, not shared with the code that reads
+forms off motion, so that the one can check the other.
 """
 
 from __future__ import annotations

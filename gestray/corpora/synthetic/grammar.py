@@ -16,11 +16,15 @@ _CHOICE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 # Slots that can be what a sentence is about, the more telling ones first.
 _TOPIC_SLOTS = tuple(
-    "doing measure thing song object big area tall event foods things ingredient material"
-    " team people place news person".split()
+    """
+    doing measure thing song object big area tall event foods things ingredient material
+    team people place news person
+    """.split()  # noqa: SIM905
 )
 # Of these, the ones whose words stand behind an article.
-_BARE_NOUNS = frozenset("thing song object big area tall foods things ingredient material".split())
+_BARE_NOUNS = frozenset(
+    "thing song object big area tall foods things ingredient material".split()  # noqa: SIM905
+)
 # Set before and after a keyword while a pattern is expanded.
 _OPEN, _CLOSE = "<", ">"
 
@@ -36,7 +40,7 @@ _FUNCTION_WORDS = frozenset(
     am is are was were be been being do does did has have had
     can could may might must shall should will would let
     and but or nor so if as than then when while where because like
-    """.split()
+    """.split()  # noqa: SIM905
 )
 
 

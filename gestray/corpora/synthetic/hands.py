@@ -44,18 +44,18 @@ def _hand(
 
     The index finger is spread like the others unless `index_spread` is given.
     """
-    rows = []
+    rows: list[np.ndarray] = []
     for finger in FINGERS:
         if finger == "thumb":
-            rows += list(thumb)
+            rows += [np.array(rotvec) for rotvec in thumb]
             continue
-        is_apart = finger == "index" and index_spread is not None
-        aside = np.deg2rad((index_spread if is_apart else spread) * _SPREAD[finger])
+        share = spread if finger != "index" or index_spread is None else index_spread
+        aside = np.deg2rad(share * _SPREAD[finger])
         knuckle, middle, end = np.deg2rad(fingers[finger])
         # A finger bends in its own plane, so that the tips of a fist meet instead of parting.
         x, _, z = REST_OFFSETS[joint(f"left_{finger}2")]
         bend = np.array([z, 0.0, -x]) / np.hypot(x, z)
-        turned = rotvec_to_matrix([0.0, -aside, 0.0]) @ rotvec_to_matrix(knuckle * bend)
+        turned = rotvec_to_matrix(np.array([0.0, -aside, 0.0])) @ rotvec_to_matrix(knuckle * bend)
         rows += [matrix_to_rotvec(turned), middle * bend, end * bend]
     return np.array(rows)
 

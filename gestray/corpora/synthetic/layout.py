@@ -51,7 +51,8 @@ def write_take(
     write_text(out / "textgrid" / f"{take_id}.TextGrid", _textgrid(utterances, seconds))
     write_text(out / "sem" / f"{take_id}.txt", _semantics(utterances, seconds))
     write_text(out / "emo" / f"{take_id}.csv", f"00_netural, 0, {seconds:.3f}, {seconds:.3f}, 0\n")
-    write_text(out / "gold" / f"{take_id}.json", json.dumps(_gold(utterances, motion), indent=1) + "\n")
+    gold = json.dumps(_gold(utterances, motion), indent=1)
+    write_text(out / "gold" / f"{take_id}.json", gold + "\n")
     if samples is not None:
         wav = out / AUDIO_FOLDER / f"{take_id}.wav"
         soundfile.write(wav, samples, SAMPLE_RATE, subtype="PCM_16")

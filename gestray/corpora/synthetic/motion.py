@@ -12,6 +12,7 @@ import numpy as np
 
 from gestray.corpora.synthetic.arms import arm_motion
 from gestray.corpora.synthetic.face import bumps, face_motion
+from gestray.corpora.synthetic.gesture import HandStroke
 from gestray.corpora.synthetic.grammar import SpokenWord
 from gestray.corpora.synthetic.idle import wander
 from gestray.corpora.synthetic.ik import ARM_JOINTS

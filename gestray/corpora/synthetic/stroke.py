@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -211,7 +212,7 @@ def _hold_s(hold: Hold, needed_s: float, rng: np.random.Generator) -> float:
     """Seconds of hold, at least `needed_s`."""
     words = list(_HOLD_S)
     hold_s = max(rng.uniform(*_HOLD_S[hold]), needed_s)
-    for shorter, longer in zip(words, words[1:], strict=False):
+    for shorter, longer in pairwise(words):
         if _HOLD_S[shorter][1] < hold_s < _HOLD_S[longer][0]:
             return _HOLD_S[longer][0]
     return hold_s
