@@ -54,7 +54,7 @@ _WEIGHT, _ON_ONE = (0.2, 0.8), 0.75
 _ROAM, _TURN = 0.17, 0.35
 _LONGEST_STEP, _WIDEST_TURN = 0.22, 0.5
 # How far knees give way, metres: median, and spread of the logarithm.
-_GIVE, _GIVE_SPREAD = 0.004, 1.0
+_GIVE, _GIVE_SPREAD = 0.005, 0.7
 # Nobody moves in the first second and the last two of a take.
 _QUIET_START_S, _QUIET_END_S = 1.0, 2.0
 
