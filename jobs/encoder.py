@@ -16,6 +16,7 @@ from gestray.views.catalog import TakeRef, read_catalog
 from gestray.views.phrases import PhraseConfig, Phrases, phrases_of
 from jobs.cluster import connect
 from jobs.display import remarks
+from jobs.phrases import count_phrases
 from jobs.rows import map_takes, read_rows, write_rows
 from jobs.training import last_losses, train_with_progress
 
@@ -153,7 +154,7 @@ def _embed(run: StageRun[EmbedConfig]) -> StageResult:
     takes, encoder = run.inputs["takes"], run.inputs["encoder"]
     training = make_config(EncoderTraining, encoder.manifest.config, encoder.uri)
     catalog = [ref for ref in read_catalog(takes.folder) if ref.num_frames]
-    expected = sum(len(phrases_of(ref, training.phrases)) for ref in catalog)
+    expected = count_phrases(catalog, training.phrases)
     connect()
     setup = {
         "encoder": encoder.folder,

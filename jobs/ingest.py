@@ -28,6 +28,7 @@ from gestray.motion.skeleton_map import SkeletonMap, load_map, shipped_maps
 from gestray.store import Folder
 from jobs.cluster import connect
 from jobs.display import progress, remarks
+from jobs.phrases import about_untimed
 
 QUARANTINE = "quarantine.jsonl"
 
@@ -139,7 +140,8 @@ def _ingest(source: Source, run: StageRun[Any]) -> StageResult:
     frames = sum(item["num_frames"] or 0 for item in stored)
     untimed = [item for item in stored if item["words"] == "untimed"]
     if untimed:
-        remarks.print(_about_untimed(untimed, len(stored)), soft_wrap=True)
+        in_time = sum(item["split"].startswith("time:") for item in untimed)
+        remarks.print(about_untimed(len(untimed), len(stored), in_time), soft_wrap=True)
     metrics = {
         "takes": len(stored),
         "synthetic": _says_synthetic(source.root),
@@ -153,20 +155,6 @@ def _ingest(source: Source, run: StageRun[Any]) -> StageResult:
         "shards": len([path for path in run.folder.list(SHARDS)]),
     }
     return StageResult(rows_in, len(stored), len(records), metrics)
-
-
-def _about_untimed(untimed: list[dict[str, Any]], takes: int) -> str:
-    """What follows from words without times."""
-    split = [item for item in untimed if item["split"].startswith("time:")]
-    text = (
-        f"{len(untimed)} of {takes} takes have words without times: each is one phrase, and what "
-        "needs the time of a word (cutting phrases at pauses, spotting) leaves them out"
-    )
-    if split:
-        text += (
-            f"; a split in time needs them too, so {len(split)} of these takes are in neither part"
-        )
-    return text + ". Align them (TextGrid or WhisperX JSON) to have them cut."
 
 
 def quarantine_record(take_id: str, error: BadInput) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from gestray.config import Config, make_config
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerTraining
 from gestray.views.catalog import TakeRef, read_catalog
-from gestray.views.phrases import PhraseConfig, Phrases, phrases_of
+from gestray.views.phrases import PhraseConfig, Phrases
 from jobs.cluster import connect
+from jobs.phrases import count_phrases
 from jobs.rows import map_takes, read_rows, write_rows
 from jobs.training import last_losses, train_with_progress
 
@@ -127,7 +128,7 @@ def _encode(run: StageRun[EncodeConfig]) -> StageResult:
     takes, tokenizer = run.inputs["takes"], run.inputs["tokenizer"]
     training = make_config(TokenizerTraining, tokenizer.manifest.config, tokenizer.uri)
     catalog = [ref for ref in read_catalog(takes.folder) if ref.num_frames]
-    expected = sum(len(phrases_of(ref, run.config.phrases)) for ref in catalog)
+    expected = count_phrases(catalog, run.config.phrases)
     connect()
     use = _CodebookUse(training.model.codebook_size, training.model.quantizers)
     setup = {"tokenizer": tokenizer.folder, "phrases": run.config.phrases}

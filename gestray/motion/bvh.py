@@ -210,7 +210,12 @@ class _Hierarchy:
             values = np.array([float(value) for value in rest.split()])
         except ValueError:
             values = np.zeros(0)
-        if keyword != "OFFSET" or values.shape != (3,) or not np.isfinite(values).all():
+        if (
+            keyword != "OFFSET"
+            or "_" in rest
+            or values.shape != (3,)
+            or not np.isfinite(values).all()
+        ):
             raise self._bad(repr(line), "OFFSET and three numbers")
         return values
 

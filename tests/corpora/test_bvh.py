@@ -17,6 +17,7 @@ from gestray.motion.bvh import format_bvh
 from gestray.motion.bvh_figure import smplx_figure
 from gestray.motion.skeleton_map import load_map
 from gestray.speech.words import Word
+from gestray.store import Folder
 
 GRID = """File type = "ooTextFile"
 Object class = "TextGrid"
@@ -238,3 +239,18 @@ def test_inspecting_a_file(corpus: Path) -> None:
         inspect_file(corpus / "mocap" / "a.bvh", "mixamo")
     with pytest.raises(UserError, match="no such file"):
         inspect_file(corpus / "b.bvh", "smplx")
+
+
+@pytest.mark.s3
+def test_a_corpus_in_object_storage(corpus: Path, s3: dict[str, str], monkeypatch) -> None:
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    local = source(corpus, "take_id,path,text,audio\nt,mocap/a.bvh,yes,a.wav\n")
+    folder = Folder(f"s3://gestray/{corpus.parent.name}/bvh")
+    folder.upload(corpus)
+    remote = BvhSource(folder.uri, f"{folder.uri}/manifest.csv", local.skeleton)
+    (here,), (there,) = takes_of(local).values(), takes_of(remote).values()
+    assert here.to_table().equals(there.to_table())
+    nowhere = BvhSource(folder.uri, f"{folder.uri}/none.csv", local.skeleton)
+    with pytest.raises(UserError, match="no such file"):
+        nowhere.list_takes()

@@ -99,6 +99,7 @@ LINE = "1.5 90 -2e-1 .5 -2 3 4 5 6"
         ("JOINT Left Arm", "JOINT", "a joint without a name"),
         ("OFFSET 10 0 0", "OFFSET 10 0", "line 8: found 'OFFSET 10 0'"),
         ("OFFSET 10 0 0", "OFFSET 10 0 nan", "line 8"),
+        ("OFFSET 10 0 0", "OFFSET 1_0 0 0", "line 8"),
         ("CHANNELS 3 Y", "CHANNELS 2 Y", "line 9"),
         ("CHANNELS 3 Yrotation", "CHANNELS 3 Zrotation", "each channel once"),
         ("CHANNELS 3 Yrotation", "CHANNELS 3 Yscale", "'Yscale', expected a channel"),
@@ -202,3 +203,33 @@ def test_agrees_with_another_reader(tmp_path: Path) -> None:
     np.testing.assert_allclose(ours.motion[:, :3], theirs.root_pos)
     angles = ours.motion[:, 3:].reshape(2, 3, 3)
     np.testing.assert_allclose(angles, np.rad2deg(theirs.joint_angles))
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_mutated_file_is_read_or_refused(data: st.DataObject) -> None:
+    """No other error, whatever a disk or an editor did to the bytes."""
+    text = bytearray(SMALL.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(text) - 1))
+        kind = data.draw(st.sampled_from(["set", "delete", "repeat", "move"]))
+        length = data.draw(st.integers(1, 40))
+        if kind == "set":
+            text[at] = data.draw(st.integers(0, 255))
+        elif kind == "delete":
+            del text[at : at + length]
+        elif kind == "repeat":
+            text[at:at] = text[at : at + length]
+        else:
+            piece = text[at : at + length]
+            del text[at : at + length]
+            text[data.draw(st.integers(0, len(text))) :] += piece
+        if not text:
+            break
+    try:
+        bvh = parse(bytes(text))
+    except BadInput as error:
+        assert error.file == "take.bvh" and error.found and error.expected
+    else:
+        assert bvh.motion.shape == (bvh.num_frames, sum(len(j.channels) for j in bvh.joints))
+        assert np.isfinite(bvh.motion).all()
