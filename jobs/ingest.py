@@ -175,7 +175,8 @@ def _report_quarantine(run: StageRun[Any], records: list[dict[str, Any]], rows_i
     lines = "".join(json.dumps(record) + "\n" for record in records)
     run.folder.write_bytes(lines.encode(), QUARANTINE)
     for record in records:
-        remarks.print(f"quarantined {record['take_id']}: {record['reason']}", markup=False)
+        line = f"quarantined {record['take_id']}: {record['reason']}"
+        remarks.print(line, markup=False, soft_wrap=True)
     if run.config.strict and records:
         raise UserError(
             f"--strict: {len(records)} of {rows_in} takes are damaged (listed above); mend or "

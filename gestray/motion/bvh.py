@@ -282,11 +282,10 @@ def _numbers(
     """The numbers of the motion, (frames, channels): a line each frame."""
     text = np.frombuffer(data, np.uint8)[start:]
     is_token = text > ord(" ")
-    begins = is_token.copy()
-    begins[1:] &= ~is_token[:-1]
-    ends = np.flatnonzero(text == ord("\n")) + 1
-    firsts = np.concatenate([[0], ends[ends < len(text)]]) if len(text) else np.zeros(0, int)
-    counts = np.add.reduceat(begins, firsts, dtype=np.int64) if len(text) else firsts
+    is_token[1:] &= text[:-1] <= ord(" ")
+    tokens = np.flatnonzero(is_token)  # where numbers begin
+    lines = np.concatenate([[0], np.flatnonzero(text == ord("\n")) + 1, [len(text)]])
+    counts = np.diff(np.searchsorted(tokens, lines))
     filled = counts > 0
     wrong = np.flatnonzero(filled & (counts != channels))
     if len(wrong):

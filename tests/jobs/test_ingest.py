@@ -243,6 +243,25 @@ def test_inspecting_a_bvh_file(bvh_corpus, gestray):
     assert all(name in listed.out for name in ("beat", "mixamo", "cmu", "fingers51"))
 
 
+def test_a_folder_of_smplx_motion(tmp_path, gestray, ray_cluster):
+    root = tmp_path / "amass" / "Subject 1"
+    root.mkdir(parents=True)
+    motion = np.zeros((120, 156))
+    motion[:, 0] = np.pi / 2  # upright where z is up
+    np.savez(root / "good.npz", poses=motion, trans=np.zeros((120, 3)), mocap_framerate=60)
+    np.savez(root / "bad.npz", poses=motion[:, :70], mocap_framerate=60)
+    (root / "good.txt").write_text("hello there")
+    outcome = gestray("ingest", "smplx", root.parent, "--out", tmp_path / "store", "--json")
+    assert outcome.code == 0, outcome.err
+    report = outcome.json
+    assert (report["rows_in"], report["rows_out"], report["rows_quarantined"]) == (2, 1, 1)
+    assert "1 takes: 60 frames a second, z up, 3 joints at rest" in outcome.err
+    (row,) = pq.read_table(Folder(report["artifact"]).path("shards")).to_pylist()
+    assert (row["take_id"], row["num_frames"]) == ("Subject-1_good", 60)
+    np.testing.assert_allclose(row["poses"], 0, atol=1e-6)
+    assert [word["word"] for word in row["words"]] == ["hello", "there"]
+
+
 def test_a_missing_corpus_says_what_was_expected(tmp_path, gestray):
     outcome = gestray("ingest", "beat2", tmp_path / "nowhere", "--out", tmp_path)
     assert outcome.code == 1

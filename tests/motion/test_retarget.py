@@ -305,3 +305,37 @@ def test_positions_on_top_of_the_offset() -> None:
     a = retarget(bvh, load_map("mixamo"), "x")
     b = retarget(Bvh(joints, motion, 30.0), load_map("mixamo"), "x")
     np.testing.assert_allclose(a.trans, b.trans, atol=1e-5)
+
+
+def test_a_rest_pose_by_angles() -> None:
+    """What the first frame shows may as well be written in the map."""
+    bvh = make_figure("cmu", seed=4, own_frames=True)
+    columns = bvh.columns("")
+    angles = {
+        each.name: {
+            channel: float(bvh.motion[0, column])
+            for channel, column in zip(each.channels, columns[i], strict=True)
+            if "rotation" in channel
+        }
+        for i, each in enumerate(bvh.joints)
+    }
+    a, b = (
+        retarget(bvh, load_map("cmu").model_copy(update={"rest": rest}), "x").poses
+        for rest in ("first_frame", angles)
+    )
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_figure_that_lies_down_stands_at_rest() -> None:
+    """Where the motion does not tell which way is up, the rest pose does."""
+    bvh = make_figure("fingers51", seed=1, up="z")
+    root = bvh.columns("rotation")[0]
+    channels = bvh.joints[0].channels
+    motion = bvh.motion.copy()
+    motion[:, root] = 0
+    motion[:, root[[channels[c] for c in root].index("Yrotation")]] = 60
+    found = inspect_figure(Bvh(bvh.joints, motion, 30.0), load_map("fingers51"), "x")
+    assert found.up == "z"
+    sideways = tuple(replace(each, offset=each.offset[[2, 1, 0]]) for each in bvh.joints)
+    with pytest.raises(BadInput, match="state `up: y` or `up: z`"):
+        inspect_figure(Bvh(sideways, motion * 0, 30.0), load_map("fingers51"), "x")
