@@ -8,12 +8,13 @@ file is read once for all the takes cut from it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gestray.corpora.folder import CorpusFolder, open_corpus
+from gestray.corpora.folder import CorpusFolder, open_corpus, read_unchanged
 from gestray.corpora.labels import parse_semantics
 from gestray.corpora.manifest import (
     ManifestRow,
@@ -80,15 +81,22 @@ class BvhSource:
     def read_take(self, entry: TakeEntry) -> Take:
         row: ManifestRow = entry.detail
         corpus = open_corpus(self.root)
-        take = Take(row.take_id, entry.split, speaker=row.speaker)
+        labels = row.semantics if _names_labels(row) else None
+        names = (row.path, row.audio, row.textgrid, labels)
+        files = [name for name in names if name is not None]
+        return read_unchanged(corpus, files, lambda: self._read(corpus, row, entry.split))
+
+    def _read(self, corpus: CorpusFolder, row: ManifestRow, split: str) -> Take:
+        take = Take(row.take_id, split, speaker=row.speaker)
         if not corpus.exists(row.path):
             raise self._bad(row, "path", f"{row.path!r}, which does not exist", "a BVH file")
-        motion = _read_motion(self.root, row.path, self.skeleton.model_dump_json())
+        skeleton = self.skeleton.model_dump_json()
+        motion = _read_motion(self.root, row.path, corpus.stamp(row.path), skeleton)
         clip = self._clip(row, len(motion.poses))
         take.poses, take.trans = motion.poses[clip], motion.trans[clip]
         take.joint_mask = motion.joint_mask
         check_motion(row.path, take.poses, take.trans)
-        take.audio = self._audio(row, clip)
+        take.audio = self._audio(corpus, row, clip)
         if take.audio is not None:
             check_audio(f"{row.audio}", take.audio, motion_s(take.num_frames))
         take.words = self._words(corpus, row, clip, motion_s(len(motion.poses)))
@@ -129,11 +137,11 @@ class BvhSource:
             raise self._bad(row, column, found, f"at least 2 frames ({recorded})")
         return slice(first, last)
 
-    def _audio(self, row: ManifestRow, clip: slice) -> bytes | None:
+    def _audio(self, corpus: CorpusFolder, row: ManifestRow, clip: slice) -> bytes | None:
         """The sound of the clip; of a whole recording also what follows the motion."""
         if row.audio is None:
             return None
-        audio = _read_sound(self.root, row.audio)
+        audio = _read_sound(self.root, row.audio, corpus.stamp(row.audio))
         if audio is None:
             found = f"{row.audio!r}, which does not exist"
             raise self._bad(row, "audio", found, "an audio file, or nothing")
@@ -180,7 +188,7 @@ class BvhSource:
         if row.semantics is None:
             return None
         start, end = motion_s(clip.start), motion_s(clip.stop)
-        if not row.semantics.endswith(_LABEL_FILES):
+        if not _names_labels(row):
             return [SemanticLabel(row.semantics, 0.0, end - start)]
         text = read_text(corpus, row.semantics)
         if text is None:
@@ -199,10 +207,15 @@ class BvhSource:
         ]
 
 
+def _names_labels(row: ManifestRow) -> bool:
+    """Whether `semantics` names a file rather than a label."""
+    return row.semantics is not None and row.semantics.endswith(_LABEL_FILES)
+
+
 # Takes of one file are read one after the other; two, since shards begin and end within one.
 @lru_cache(maxsize=2)
-def _read_motion(root: str, path: str, skeleton: str) -> Retargeted:
-    """The whole recording at 30 frames a second."""
+def _read_motion(root: str, path: str, stamp: Hashable, skeleton: str) -> Retargeted:
+    """The whole recording at 30 frames a second; another stamp is another file."""
     stream = open_corpus(root).open(path)
     if stream is None:
         raise BadInput(path, "file", "none", "a BVH file")
@@ -218,7 +231,7 @@ def _read_motion(root: str, path: str, skeleton: str) -> Retargeted:
 
 
 @lru_cache(maxsize=2)
-def _read_sound(root: str, path: str) -> bytes | None:
+def _read_sound(root: str, path: str, stamp: Hashable) -> bytes | None:
     return read_audio(open_corpus(root), path)
 
 

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from gestray.corpora.folder import CorpusFolder, open_corpus
+from gestray.corpora.folder import CorpusFolder, open_corpus, read_unchanged
 from gestray.corpora.npz import read_arrays
 from gestray.corpora.parts import (
     as_float32,
@@ -95,6 +95,11 @@ class SmplxSource:
     def read_take(self, entry: TakeEntry) -> Take:
         file, sidecars = entry.detail
         corpus = open_corpus(self.root)
+        files = (file, *sidecars.values())
+        return read_unchanged(corpus, files, lambda: self._read(corpus, entry))
+
+    def _read(self, corpus: CorpusFolder, entry: TakeEntry) -> Take:
+        file, sidecars = entry.detail
         take = Take(entry.take_id, entry.split)
         self._read_motion(corpus, file, take)
         for suffix in _AUDIO:

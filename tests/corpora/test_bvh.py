@@ -186,6 +186,13 @@ def test_links_out_of_the_corpus_are_not_followed(corpus: Path) -> None:
         of.read_take(of.list_takes().entries[0])
 
 
+def test_a_file_that_changes_is_parsed_anew(corpus: Path) -> None:
+    of = source(corpus, "take_id,path,text\nt,mocap/a.bvh,\n")
+    assert takes_of(of)["t"].num_frames == 181
+    (corpus / "mocap" / "a.bvh").write_text(format_bvh(smplx_figure(*swinging(61), 60.0)))
+    assert takes_of(of)["t"].num_frames == 31
+
+
 def test_the_same_id_again_is_quarantined(corpus: Path) -> None:
     text = "take_id,path,text\nt,mocap/a.bvh,first\nu,mocap/a.bvh,\nt,mocap/a.bvh,second\n"
     listing = source(corpus, text).list_takes()
