@@ -339,3 +339,14 @@ def test_a_figure_that_lies_down_stands_at_rest() -> None:
     sideways = tuple(replace(each, offset=each.offset[[2, 1, 0]]) for each in bvh.joints)
     with pytest.raises(BadInput, match="state `up: y` or `up: z`"):
         inspect_figure(Bvh(sideways, motion * 0, 30.0), load_map("fingers51"), "x")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("size", [0.7, 1.0, 1.25])
+def test_units_are_told_by_the_size_of_a_person(unit: str, size: float) -> None:
+    """From a child of 1.2 m to a giant."""
+    bvh = make_figure("mixamo", seed=2, unit=unit, frames=2)
+    joints = tuple(replace(each, offset=each.offset * size) for each in bvh.joints)
+    found = inspect_figure(Bvh(joints, bvh.motion, 30.0), load_map("mixamo"), "x")
+    assert (found.unit_name, found.units) == (unit, UNITS[unit])
+    assert found.size == pytest.approx(size, rel=0.1)
