@@ -122,13 +122,13 @@ def corpus_synth(
     from dataclasses import asdict
 
     from gestray.corpora.synthetic import write_corpus
-    from jobs.corpus import summary_tables, usable_cpus
+    from jobs.corpus import processes, summary_tables
 
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out}: found a folder that is not empty; choose another")
     with progress("write corpus", takes) as track:
         summary = write_corpus(
-            out, takes, seed, seconds, speech, usable_cpus(), lambda done, _: track(done)
+            out, takes, seed, seconds, speech, processes(takes), lambda done, _: track(done)
         )
     if as_json:
         print_json({"corpus": str(out), **asdict(summary)})

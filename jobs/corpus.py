@@ -24,9 +24,14 @@ class SynthConfig(Config):
     speech: bool = False
 
 
-def usable_cpus() -> int:
-    """CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+# A process takes as long to start as for about so many takes.
+_TAKES_A_PROCESS = 16
+
+
+def processes(takes: int) -> int:
+    """How many processes to make `takes` takes in: one a usable CPU, where that pays."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cpus or 1, max(takes // _TAKES_A_PROCESS, 1))
 
 
 def _run(run: StageRun[SynthConfig]) -> StageResult:
@@ -40,7 +45,7 @@ def _run(run: StageRun[SynthConfig]) -> StageResult:
                 config.seed,
                 config.seconds,
                 config.speech,
-                usable_cpus(),
+                processes(config.takes),
                 lambda done, _: track(done),
             )
             metrics = {
