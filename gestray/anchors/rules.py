@@ -55,13 +55,13 @@ from gestray.form import (
     Zone,
 )
 
-# Share of terms that are on the wrong side of a threshold, in forms that come from measured
-# motion.
-_MISREAD = 0.1
+# Share of terms that are none of those an intent is known by: gestures vary, and in forms that
+# come from measured motion some terms are on the wrong side of a threshold.
+_MISREAD = 0.05
 # How often people make the commonest forms; the other terms of a part share the rest equally.
 _COMMON: dict[str, dict[str, float]] = {
     "relation": {"single": 0.5},
-    "shape": {"relaxed": 0.3, "flat": 0.25},
+    "shape": {"relaxed": 0.35, "flat": 0.25, "spread": 0.1, "index": 0.1},
     "path": {"straight": 0.6, "static": 0.2},
     "contact": {"none": 0.85},
     "head": {"none": 0.7},
@@ -127,8 +127,9 @@ class FormPattern(BaseModel):
     def evidence(self, form: PhysicalForm) -> float:
         """Bits in favour of this pattern over any form, by that hand which shows most of it.
 
-        A condition that is met counts as log2((1 - misread) / share), one that is not as
-        log2(misread / (1 - share)), where share is that of the terms which would meet it.
+        A term that meets a condition is there because the pattern is, or was misread for any
+        other as often as it occurs; so it counts as log2((1 - misread) / share + misread), where
+        share is that of all terms which would meet it. One that does not is a misread one.
         """
         hands = [hand for hand in (form.left, form.right) if hand is not None]
         return max((self._hand_evidence(form, hand) for hand in hands), default=-math.inf)
@@ -136,9 +137,9 @@ class FormPattern(BaseModel):
     def _hand_evidence(self, form: PhysicalForm, hand: HandForm) -> float:
         shown = dict(form) | dict(hand.location) | dict(hand.trajectory) | dict(hand)
         return sum(
-            math.log2((1 - _MISREAD) / share)
+            math.log2((1 - _MISREAD) / share + _MISREAD)
             if self._meets(name, shown[name])
-            else math.log2(_MISREAD / (1 - share))
+            else math.log2(_MISREAD)
             for name, share in _shares(self)
         )
 

@@ -256,12 +256,12 @@ def test_cues_are_whole_words_and_phrases():
 
 def test_evidence_is_the_log_likelihood_ratio_of_a_form():
     form = one(palm="up", shape="flat", direction="forward", amplitude="small")
-    palm, amplitude = 1 / 6, 2 / 4
+    met, missed = math.log2(0.95 / (1 / 6) + 0.05), math.log2(0.05)
 
-    assert FormPattern(palm="up").evidence(form) == pytest.approx(math.log2(0.9 / palm))
-    assert FormPattern(palm="down").evidence(form) == pytest.approx(math.log2(0.1 / (1 - palm)))
+    assert FormPattern(palm="up").evidence(form) == pytest.approx(met)
+    assert FormPattern(palm="down").evidence(form) == pytest.approx(missed)
     assert FormPattern(palm="up", amplitude=["large", "medium"]).evidence(form) == pytest.approx(
-        math.log2(0.9 / palm) + math.log2(0.1 / (1 - amplitude))
+        met + missed
     )
     assert FormPattern(palm="up").evidence(NO_HANDS) == -math.inf
 
