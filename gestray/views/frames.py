@@ -16,25 +16,32 @@ import pyarrow as pa
 _FLOAT_BYTES = 4
 
 
-def cut_frames(motion: np.ndarray, starts: Sequence[int] | np.ndarray, length: int) -> pa.Array:
-    """Stretches of `length` frames that begin at `starts`, one row of bytes each.
+def cut_frames(
+    motion: np.ndarray, starts: Sequence[int] | np.ndarray, length: int | Sequence[int]
+) -> pa.Array:
+    """Stretches of frames that begin at `starts`, one row of bytes each.
 
     Args:
         motion: float32 (frames, width), in C order.
         starts: first frames; stretches may overlap, and lie within the motion.
-        length: frames of a stretch.
+        length: frames of every stretch, or of each.
     """
     frames, width = motion.shape
-    assert not len(starts) or 0 <= min(starts) <= max(starts) <= frames - length
-    row_bytes = length * width * _FLOAT_BYTES
+    firsts = np.asarray(starts, dtype=np.int64)
+    lasts = firsts + np.asarray(length, dtype=np.int64)
+    assert not len(firsts) or (firsts.min() >= 0 and lasts.max() <= frames)
+    offsets = np.zeros(len(firsts) + 1, dtype=np.int64)
+    np.cumsum((lasts - firsts) * width, out=offsets[1:])
     # Arrow's pool keeps its pages; NumPy would take new ones for every chunk, and the
     # system's clearing of them costs more than the copying.
-    data = pa.allocate_buffer(len(starts) * row_bytes)
-    rows = np.frombuffer(data, np.float32).reshape(len(starts), length, width)
-    for row, start in zip(rows, starts, strict=True):
-        row[:] = motion[start : start + length]
-    offsets = np.arange(len(starts) + 1, dtype=np.int32) * row_bytes
-    return pa.Array.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), data])
+    data = pa.allocate_buffer(int(offsets[-1]) * _FLOAT_BYTES)
+    values, flat = np.frombuffer(data, np.float32), motion.reshape(-1)
+    for to, end, first, last in zip(
+        offsets, offsets[1:], firsts * width, lasts * width, strict=False
+    ):
+        values[to:end] = flat[first:last]
+    edges = pa.py_buffer((offsets * _FLOAT_BYTES).astype(np.int32))
+    return pa.Array.from_buffers(pa.binary(), len(firsts), [None, edges, data])
 
 
 def stack_frames(column: pa.ChunkedArray, length: int) -> np.ndarray:

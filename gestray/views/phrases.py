@@ -20,6 +20,7 @@ from gestray.config import Config
 from gestray.corpora.splits import spans
 from gestray.corpora.take import FPS, motion_from_column
 from gestray.views.catalog import TakeRef
+from gestray.views.frames import cut_frames
 
 COLUMNS = ("poses",)
 
@@ -130,7 +131,11 @@ def phrase_rows(ref: TakeRef, phrases: Sequence[Phrase], poses: np.ndarray) -> p
             "start_s": [phrase.start_s for phrase in phrases],
             "end_s": [phrase.end_s for phrase in phrases],
             "text": [phrase.text for phrase in phrases],
-            "poses": [poses[phrase.first : phrase.last].tobytes() for phrase in phrases],
+            "poses": cut_frames(
+                poses,
+                [phrase.first for phrase in phrases],
+                [phrase.last - phrase.first for phrase in phrases],
+            ),
         }
     )
 

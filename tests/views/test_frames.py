@@ -26,6 +26,11 @@ def test_stretches_are_cut_and_stacked(length: int, data: st.DataObject) -> None
     assert stacked.flags.writeable
 
 
+def test_stretches_may_differ_in_length() -> None:
+    rows = cut_frames(MOTION, [40, 0, 7], [10, 50, 1])
+    assert rows.to_pylist() == [MOTION[40:].tobytes(), MOTION.tobytes(), MOTION[7:8].tobytes()]
+
+
 def test_no_starts_make_no_rows() -> None:
     assert len(cut_frames(MOTION, [], 10)) == 0
     assert len(cut_frames(MOTION, [], 100)) == 0
