@@ -66,7 +66,8 @@ class FieldDataset(torch.utils.data.Dataset):
         if not self.with_audio:
             return window
         audio, rate = soundfile.read(wav, dtype="float32")
-        return *window, audio[start * rate // 30 : stop * rate // 30]
+        first = start * rate // 30
+        return *window, audio[first : first + FRAMES * rate // 30]
 
 
 def field_rate(dataset: FieldDataset) -> float:
