@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +12,19 @@ from pydantic import Field
 
 from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config, make_config
+from gestray.errors import UserError
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerTraining
-from gestray.views.catalog import TakeRef, read_catalog
-from gestray.views.phrases import PhraseConfig, Phrases
+from gestray.views.catalog import TakeRef, read_catalog, takes_without
+from gestray.views.phrases import PhraseConfig, Phrases, phrases_of
+from gestray.views.windows import motion_of
 from jobs.cluster import connect
 from jobs.phrases import count_phrases
 from jobs.rows import map_takes, read_rows, write_rows
 from jobs.training import last_losses, train_with_progress
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _train(run: StageRun[TokenizerTraining]) -> StageResult:
@@ -27,11 +32,35 @@ def _train(run: StageRun[TokenizerTraining]) -> StageResult:
     from gestray.training.checkpoint import save_config
 
     takes = run.inputs["takes"]
+    _check_columns(takes.folder, run.config)
     log = train_with_progress(
         "tokenizer", TokenizerTask(run.config), run.config.loop, takes, run.folder
     )
     save_config(run.config.model, run.folder)
     return StageResult(takes.manifest.rows_out, takes.manifest.rows_out, 0, last_losses(log))
+
+
+def _check_columns(takes: Folder, config: TokenizerTraining) -> None:
+    """Refuse a corpus that lacks what a part is made of, before anything starts.
+
+    Raises:
+        UserError: names the takes, the column and the parts to leave out.
+    """
+    from gestray.tokenizers.parts import columns_of
+
+    parts = config.model.parts
+    catalog = [ref for ref in read_catalog(takes) if ref.num_frames]
+    for column in columns_of(parts):
+        lacking = takes_without(takes, catalog, column)
+        if lacking:
+            needy = [part for part in parts if column in columns_of((part,))]
+            rest = ", ".join(part for part in parts if part not in needy)
+            shown = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
+            raise UserError(
+                f"{len(lacking)} of {len(catalog)} takes have no {column} ({shown}), and "
+                f"{' and '.join(needy)} is made of them; set model.parts=[{rest}], or ingest a "
+                "corpus in which every take has them"
+            )
 
 
 TRAIN = Stage(
@@ -70,13 +99,16 @@ _PHRASE_FIELDS = [
     ("num_frames", pa.int32()),
     ("wrist_mm", pa.float32()),
     ("finger_mm", pa.float32()),
+    ("wrist_mm_by_level", pa.list_(pa.float32())),
+    ("finger_mm_by_level", pa.list_(pa.float32())),
 ]
 
 
 def primitives_schema(parts: tuple[str, ...]) -> pa.Schema:
     """Rows of a `primitives` artifact; codes are lists (tokens) of lists (levels).
 
-    `wrist_mm` and `finger_mm` are `gesture_errors` of the motion the codes stand for.
+    `wrist_mm` and `finger_mm` are `gesture_errors` of the motion the codes stand for, and
+    `…_by_level` those of the first one, two, … levels alone.
     """
     codes = pa.list_(pa.list_(pa.int16()))
     return pa.schema(_PHRASE_FIELDS + [(CODES + part, codes) for part in parts])
@@ -85,48 +117,64 @@ def primitives_schema(parts: tuple[str, ...]) -> pa.Schema:
 class PhraseEncoder:
     """Cuts a take into phrases and encodes each; runs in an actor."""
 
-    columns = ("poses",)
-
     def __init__(self, tokenizer: Folder, phrases: PhraseConfig) -> None:
         from gestray.tokenizers.model import MotionTokenizer
 
         self.model = MotionTokenizer.from_folder(tokenizer)
         self.view = Phrases(phrases, split=None)
         self.schema = primitives_schema(self.model.config.parts)
+        self.columns = self.model.columns
 
     def __call__(self, ref: TakeRef, take: pa.Table) -> pa.Table:
         import torch
-
-        from gestray.metrics.reconstruction import gesture_errors
 
         count = self.view.count(ref)
         if not count:
             return self.schema.empty_table()
         rows = self.view.cut(ref, take, range(count))
-        buffers = rows["poses"].to_pylist()
-        motions = [
-            torch.from_numpy(np.frombuffer(buffer, np.float32).reshape(-1, 165).copy())
-            for buffer in buffers
-        ]
-        encoded = [self.model.encode(motion[None]) for motion in motions]
-        errors = [
-            gesture_errors(motion, self.model.decode(codes)[0, : len(motion)])
-            for motion, codes in zip(motions, encoded, strict=True)
-        ]
-        lengths = [len(motion) for motion in motions]
-        rows = rows.append_column("num_frames", pa.array(lengths, pa.int32()))
-        for name in ("wrist_mm", "finger_mm"):
-            rows = rows.append_column(name, pa.array([error[name] for error in errors]))
-        for part in self.model.config.parts:
-            codes = [codes[part][0].tolist() for codes in encoded]
-            column = pa.array(codes, self.schema.field(CODES + part).type)
-            rows = rows.append_column(CODES + part, column)
+        motion = {name: motion_of(ref, take, name) for name in self.columns}
+        columns: dict[str, list[Any]] = {name: [] for name in self._added()}
+        for phrase in phrases_of(ref, self.view.config):
+            clip = {
+                name: torch.from_numpy(values[None, phrase.first : phrase.last].copy())
+                for name, values in motion.items()
+            }
+            codes = self.model.encode(**clip)
+            for name, errors in self._errors_by_level(clip["poses"][0], codes).items():
+                columns[name].append(errors[-1])
+                columns[name + "_by_level"].append(errors)
+            columns["num_frames"].append(clip["poses"].shape[1])
+            for part, found in codes.items():
+                columns[CODES + part].append(found[0].tolist())
+        for name, values in columns.items():
+            rows = rows.append_column(name, pa.array(values, self.schema.field(name).type))
         return rows.select(self.schema.names).cast(self.schema)
+
+    def _added(self) -> list[str]:
+        """Columns that rows of phrases get."""
+        errors = [name for name in self.schema.names if "_mm" in name]
+        return ["num_frames", *errors, *(CODES + part for part in self.model.config.parts)]
+
+    def _errors_by_level(
+        self, recorded: torch.Tensor, codes: dict[str, torch.Tensor]
+    ) -> dict[str, list[float]]:
+        """`gesture_errors` of (T, 165) with the first one, two, … of the codes' levels."""
+        import torch
+
+        from gestray.metrics.reconstruction import gesture_errors
+
+        levels = self.model.config.quantizers
+        # One clip a number of levels, with those beyond it left out.
+        beyond = torch.ones(levels, levels, dtype=torch.bool).triu(1)[:, None]
+        rebuilt = self.model.decode({part: c.masked_fill(beyond, -1) for part, c in codes.items()})
+        errors = [gesture_errors(recorded, clip[: len(recorded)]) for clip in rebuilt]
+        return {name: [error[name] for error in errors] for name in errors[0]}
 
 
 def _encode(run: StageRun[EncodeConfig]) -> StageResult:
     takes, tokenizer = run.inputs["takes"], run.inputs["tokenizer"]
     training = make_config(TokenizerTraining, tokenizer.manifest.config, tokenizer.uri)
+    _check_columns(takes.folder, training)
     catalog = [ref for ref in read_catalog(takes.folder) if ref.num_frames]
     expected = count_phrases(catalog, run.config.phrases)
     connect()
@@ -140,14 +188,18 @@ def _encode(run: StageRun[EncodeConfig]) -> StageResult:
 
 
 def _test_errors(primitives: Folder) -> dict[str, float]:
-    """Mean reconstruction errors of the test phrases, if there are any."""
-    rows = read_rows(primitives, ["split", "wrist_mm", "finger_mm"])
+    """Mean reconstruction errors of the test phrases, if there are any, in all and by level."""
+    names = ["wrist_mm", "finger_mm"]
+    columns = ["split", *names, *(f"{name}_by_level" for name in names)]
+    rows = read_rows(primitives, columns)
     test = rows.filter(pa.compute.equal(rows["split"], "test"))
     if not len(test):
         return {}
-    return {
-        f"test.{name}": pa.compute.mean(test[name]).as_py() for name in ("wrist_mm", "finger_mm")
-    }
+    found = {f"test.{name}": pa.compute.mean(test[name]).as_py() for name in names}
+    for name in names:
+        by_level = np.array(test[f"{name}_by_level"].to_pylist()).mean(axis=0)
+        found |= {f"test.levels{n}.{name}": float(mm) for n, mm in enumerate(by_level, start=1)}
+    return found
 
 
 class _CodebookUse:

@@ -8,6 +8,7 @@ every frame and every joint of a level at once.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,6 +91,89 @@ def forward_kinematics(
     if trans is not None:
         positions = positions + trans.to(positions).unsqueeze(-2)
     return positions, global_rotations
+
+
+@cache
+def _chains(joints: tuple[int, ...], device: torch.device) -> tuple[Any, ...]:
+    """How to walk the chains that `joints` make on `device`.
+
+    Returns:
+        Per level, first the joints that hang from none of `joints`: each one's place in
+        `joints`; those among the level's that move others, by place in the level, once for each
+        joint moved; the joints moved; and which of these are in `joints` and so go on.
+        Last, where `moved_by` finds each in the concatenation of all levels.
+    """
+    level = [j for j in joints if PARENTS[j] not in joints]
+    levels, order = [], []
+    with torch.inference_mode(False):
+
+        def tensor(values: list[int]) -> Tensor:
+            return torch.tensor(values, dtype=torch.long, device=device)
+
+        while level:
+            moved = [j for j in range(_JOINTS) if PARENTS[j] in level]
+            onward = [j for j in moved if j in joints]
+            levels.append(
+                (
+                    tensor([joints.index(j) for j in level]),
+                    tensor([level.index(PARENTS[j]) for j in moved]),
+                    tensor(moved),
+                    tensor([moved.index(j) for j in onward]),
+                )
+            )
+            order += moved
+            level = onward
+        return tuple(levels), tensor([order.index(j) for j in moved_by(joints)])
+
+
+def moved_by(joints: tuple[int, ...]) -> tuple[int, ...]:
+    """The joints that the rotations of `joints` move, in order: their children."""
+    return tuple(j for j in range(_JOINTS) if PARENTS[j] in joints)
+
+
+def chain_positions(
+    rotations: Tensor, joints: tuple[int, ...], rest_offsets: Tensor | None = None
+) -> Tensor:
+    """Positions of what a part of the body moves, in the frames that the part hangs from.
+
+    Each chain of `joints` starts at a joint whose parent is not among them, and is
+    seen from there: fingers from their wrist, whatever the arm does. So the error of a
+    part is its own, and no more of the tree is walked than the part needs.
+
+    Args:
+        rotations: local rotation matrices (..., J, 3, 3) of `joints`.
+        joints: the part.
+        rest_offsets: offsets from the parent in metres (55, 3); default
+            `skeleton.REST_OFFSETS`.
+
+    Returns:
+        Positions in metres (..., M, 3) of `moved_by(joints)`.
+    """
+    if rotations.shape[-3:] != (len(joints), 3, 3):
+        raise UserError(
+            f"rotations have shape {tuple(rotations.shape)}, expected (..., {len(joints)}, 3, 3)"
+        )
+    if rest_offsets is None:
+        rest_offsets = torch.tensor(REST_OFFSETS)
+    local = rotations.movedim(-3, 0)
+    offsets = rest_offsets.to(rotations)
+    levels, order = _chains(joints, rotations.device)
+    if not len(order):
+        return rotations.new_zeros(*rotations.shape[:-3], 0, 3)
+    placed: list[Tensor] = []
+    turned = at = None
+    for own, parents, moved, onward in levels:
+        own_local = local.index_select(0, own)
+        turned = own_local if turned is None else turned @ own_local
+        if not len(moved):
+            break
+        parent = turned.index_select(0, parents)
+        offset = offsets.index_select(0, moved)[(slice(None), *[None] * (local.ndim - 3))]
+        step = (parent @ offset[..., None]).squeeze(-1)
+        placed.append(step if at is None else at.index_select(0, parents) + step)
+        at = placed[-1].index_select(0, onward)
+        turned = parent.index_select(0, onward)
+    return torch.cat(placed).index_select(0, order).movedim(0, -2)
 
 
 def joint_positions(

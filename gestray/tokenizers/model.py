@@ -1,124 +1,304 @@
 """The motion tokenizer: motion to discrete tokens and back, one stream a part.
 
 Patches of frames, convolutions over them, residual vector quantization (Lee et
-al. 2022; MoMask, Guo et al. 2024), and back. The quantizer is
-`vector-quantize-pytorch`'s; only its random draws are replaced, so that they
-are the same for any number of workers and after a resume.
+al. 2022; MoMask, Guo et al. 2024), and back. A paper is a `TokenizerConfig`.
 
 Shapes: B batch, T frames, K tokens (T / frames_per_token), Q quantizer levels,
-J joints of a part, C channels.
+J joints of a part, C channels, D width of a code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from vector_quantize_pytorch import ResidualVQ
+from torch.nn import functional
 
 from gestray.errors import UserError
-from gestray.motion.rotations import (
-    axis_angle_to_matrix,
-    matrix_to_axis_angle,
-    matrix_to_sixd,
-    sixd_to_matrix,
-)
+from gestray.motion.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from gestray.store import Folder
-from gestray.tokenizers.config import PART_JOINTS, TokenizerConfig
+from gestray.tokenizers.config import TokenizerConfig
+from gestray.tokenizers.parts import (
+    EXTRA_WIDTHS,
+    NUM_JOINTS,
+    PARTS,
+    Extra,
+    Frames,
+    Part,
+    columns_of,
+    foot_contacts,
+)
+from gestray.tokenizers.quantizer import Quantizer
 from gestray.training.checkpoint import load_pretrained
 from gestray.training.distributed import from_rank_zero, gather
 
-NUM_JOINTS = 55
+
+@dataclass(frozen=True)
+class Motion:
+    """Decoded motions of one length.
+
+    Args:
+        poses: axis-angle (B, T, 165); joints of no part are at rest.
+        translation: in metres from where the clip begins (B, T, 3), None where no part has it.
+        contacts: probability that each of `parts.FEET` stands (B, T, 4), or None.
+        expressions: FLAME (B, T, 100), or None.
+    """
+
+    poses: Tensor
+    translation: Tensor | None = None
+    contacts: Tensor | None = None
+    expressions: Tensor | None = None
+
+    def last(self, frames: int) -> Motion:
+        """The last frames alone."""
+        parts = {name: getattr(self, name) for name in ("translation", "contacts", "expressions")}
+        tails = {name: None if x is None else x[:, -frames:] for name, x in parts.items()}
+        return Motion(self.poses[:, -frames:], **tails)
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What the tokenizer gives back of a motion.
+    """What the tokenizer gives back of a motion, for losses.
 
     Args:
-        rotations: (B, T, 55, 3, 3); joints of no part are at rest.
+        frames: rebuilt; joints of no part are at rest.
+        recorded: the same of the input, which the rebuilt ones should equal.
         codes: per part (B, K, Q), −1 where a level was dropped.
         commitment: scalar loss.
     """
 
-    rotations: Tensor
+    frames: Frames
+    recorded: Frames
     codes: dict[str, Tensor]
     commitment: Tensor
 
 
 class MotionTokenizer(nn.Module):
-    """Streams of tokens for parts of the body; a paper is a `TokenizerConfig`."""
+    """Streams of tokens for parts of the body; see `TokenizerConfig`.
+
+    Motion goes in as tensors by the names of a take's columns: `poses` (B, T, 165),
+    `trans` (B, T, 3) where a part has translation, `expressions` (B, T, 100) where one
+    has a face.
+    """
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        self.streams = nn.ModuleDict({part: _Stream(part, config) for part in config.parts})
+        self.columns = columns_of(config.parts)
+        self.streams = nn.ModuleDict({part: _Stream(PARTS[part], config) for part in config.parts})
 
-    def forward(self, poses: Tensor, seed: int | None = None) -> Reconstruction:
+    def forward(
+        self,
+        poses: Tensor,
+        trans: Tensor | None = None,
+        expressions: Tensor | None = None,
+        seed: int | None = None,
+    ) -> Reconstruction:
         """Encode, quantize and decode.
 
         Args:
             poses: axis-angle (B, T, 165), T a multiple of `frames_per_token`.
+            trans: metres (B, T, 3) from where the clip, or the take it is of, begins.
+            expressions: (B, T, 100).
             seed: of the quantizer's random draws in training; the same on every rank.
         """
-        self._check(poses)
-        rotations = axis_angle_to_matrix(poses.unflatten(-1, (NUM_JOINTS, 3)))
-        rebuilt = torch.eye(3, device=poses.device, dtype=poses.dtype).expand_as(rotations).clone()
-        codes, commitment = {}, poses.new_zeros(())
-        for part, stream in self.streams.items():
-            joints = list(PART_JOINTS[part])
-            sixd, codes[part], stream_commitment = stream(rotations[:, :, joints], seed)
-            rebuilt[:, :, joints] = sixd_to_matrix(sixd).to(rebuilt.dtype)
-            commitment = commitment + stream_commitment
-        return Reconstruction(rebuilt, codes, commitment / len(self.streams))
+        motion = self._checked(poses, trans, expressions, whole_tokens=True)
+        return self._rebuild(self._recorded(motion), seed)
 
     @torch.no_grad()
-    def encode(self, poses: Tensor) -> dict[str, Tensor]:
+    def encode(
+        self, poses: Tensor, trans: Tensor | None = None, expressions: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Codes per part, int64 (B, K, Q), of motion (B, T, 165) of any length.
 
-        A length that is no multiple of `frames_per_token` is filled up by
-        holding the last frame.
+        Translation counts from the clip's first frame. A length that is no multiple of
+        `frames_per_token` is filled up by holding the last frame.
+
+        Raises:
+            UserError: a shape is not as expected, a value is not finite, or a part lacks its
+                translation or expressions.
         """
-        self._check(poses, whole_tokens=False)
+        motion = self._checked(poses, trans, expressions, whole_tokens=False)
+        for name, values in motion.items():
+            if not values.isfinite().all():
+                clip, frame = (~values.isfinite()).any(-1).nonzero()[0].tolist()
+                raise UserError(
+                    f"{name} are not finite (first in clip {clip}, frame {frame}); "
+                    "leave the damaged frames out or ingest the recording, which quarantines it"
+                )
+        if "trans" in motion:
+            motion["trans"] = motion["trans"] - motion["trans"][:, :1]
         missing = -poses.shape[1] % self.config.frames_per_token
         if missing:
-            poses = torch.cat([poses, poses[:, -1:].expand(-1, missing, -1)], dim=1)
+            motion = {
+                name: torch.cat([values, values[:, -1:].expand(-1, missing, -1)], dim=1)
+                for name, values in motion.items()
+            }
         was_training = self.training
-        codes = self.eval()(poses).codes
+        recorded = self.eval()._recorded(motion)
+        codes = {part: stream.encode(recorded) for part, stream in self._streams()}
         self.train(was_training)
         return codes
 
-    @torch.no_grad()
     def decode(self, codes: dict[str, Tensor]) -> Tensor:
-        """Poses, axis-angle (B, T, 165), of codes per part (B, K, Q)."""
-        if set(codes) != set(self.streams):
+        """Poses, axis-angle (B, T, 165), of codes: those of `decode_motion`."""
+        return self.decode_motion(codes).poses
+
+    @torch.no_grad()
+    def decode_motion(self, codes: dict[str, Tensor]) -> Motion:
+        """The motion of codes per part (B, K, L), of the first L levels.
+
+        Raises:
+            UserError: the codes are of other parts, shapes or codebooks.
+        """
+        self._check_codes(codes)
+        found = {part: stream.decode(codes[part]) for part, stream in self._streams()}
+        return _as_motion(self._assemble(found))
+
+    @torch.no_grad()
+    def decode_stream(self, chunks: Iterable[dict[str, Tensor]]) -> Iterator[Motion]:
+        """Decode codes as they come: the frames of each chunk at once, as `decode_motion` has them.
+
+        Each chunk (B, k, L) is decoded behind as many earlier tokens as the decoder looks
+        back on, so time and memory of a chunk do not grow with what came before.
+
+        Raises:
+            UserError: the tokenizer is not causal, so that a frame depends on tokens to come.
+        """
+        if not self.config.causal:
             raise UserError(
-                f"codes are for parts {sorted(codes)}, but the tokenizer has {sorted(self.streams)}"
+                "this tokenizer looks ahead, so that frames depend on tokens to come; "
+                "train one with model.causal=true to decode a stream"
             )
-        first = next(iter(codes.values()))
-        frames = first.shape[1] * self.config.frames_per_token
-        poses = torch.zeros(first.shape[0], frames, NUM_JOINTS, 3, device=first.device)
-        for part, stream in self.streams.items():
-            assert isinstance(stream, _Stream)
-            rotations = sixd_to_matrix(stream.decode(codes[part]))
-            poses[:, :, list(PART_JOINTS[part])] = matrix_to_axis_angle(rotations)
-        return poses.flatten(-2)
+        reach = _Blocks.reach(self.config.depth)
+        past: dict[str, Tensor] = {}
+        for chunk in chunks:
+            self._check_codes(chunk)
+            known = {
+                part: torch.cat([past[part], codes], dim=1) if past else codes
+                for part, codes in chunk.items()
+            }
+            new = next(iter(chunk.values())).shape[1] * self.config.frames_per_token
+            motion = self.decode_motion(known)
+            yield motion.last(new)
+            past = {part: codes[:, -reach:] for part, codes in known.items()}
 
     @classmethod
     def from_folder(cls, folder: Folder) -> MotionTokenizer:
         """Load a trained tokenizer, in evaluation mode on the CPU."""
         return load_pretrained(folder, cls, TokenizerConfig)
 
-    def _check(self, poses: Tensor, whole_tokens: bool = True) -> None:
-        if poses.ndim != 3 or poses.shape[-1] != NUM_JOINTS * 3:
-            raise UserError(f"poses have shape {tuple(poses.shape)}, expected (B, T, 165)")
+    def _streams(self) -> Iterator[tuple[str, _Stream]]:
+        for part, stream in self.streams.items():
+            assert isinstance(stream, _Stream)
+            yield part, stream
+
+    def _recorded(self, motion: dict[str, Tensor]) -> Frames:
+        rotations = axis_angle_to_matrix(motion["poses"].unflatten(-1, (NUM_JOINTS, 3)))
+        extras: dict[Extra, Tensor] = {}
+        if "trans" in motion:
+            extras["translation"] = motion["trans"]
+            extras["contacts"] = foot_contacts(rotations, motion["trans"])
+        if "expressions" in motion:
+            extras["expressions"] = motion["expressions"]
+        return Frames(rotations, extras)
+
+    def _rebuild(self, recorded: Frames, seed: int | None) -> Reconstruction:
+        found, codes = {}, {}
+        commitment = recorded.rotations.new_zeros(())
+        for part, stream in self._streams():
+            found[part], codes[part], stream_commitment = stream(recorded, seed)
+            commitment = commitment + stream_commitment
+        frames = self._assemble(found)
+        return Reconstruction(frames, recorded, codes, commitment / len(self.streams))
+
+    def _assemble(self, found: dict[str, Frames]) -> Frames:
+        """One motion of what the streams give back, each (B, T, J, 3, 3) and its extras."""
+        some = next(iter(found.values())).rotations
+        at_rest = torch.eye(3, device=some.device, dtype=some.dtype)
+        rotations = at_rest.expand(*some.shape[:2], NUM_JOINTS, 3, 3).clone()
+        extras: dict[Extra, Tensor] = {}
+        for part, stream in self._streams():
+            rotations[:, :, list(stream.part.joints)] = found[part].rotations.to(rotations.dtype)
+            extras |= found[part].extras
+        return Frames(rotations, extras)
+
+    def _checked(
+        self,
+        poses: Tensor,
+        trans: Tensor | None,
+        expressions: Tensor | None,
+        whole_tokens: bool,
+    ) -> dict[str, Tensor]:
+        """The motion that the parts are made of, by column."""
+        given = {"poses": poses, "trans": trans, "expressions": expressions}
+        widths = {
+            "poses": NUM_JOINTS * 3,
+            "trans": EXTRA_WIDTHS["translation"],
+            "expressions": EXTRA_WIDTHS["expressions"],
+        }
+        motion = {}
+        for name in self.columns:
+            values = given[name]
+            if values is None:
+                needy = [part for part in self.config.parts if name in columns_of((part,))]
+                raise UserError(
+                    f"no {name} are given, and part {needy[0]!r} is made of them; give them "
+                    f"or use a tokenizer without {needy[0]!r}"
+                )
+            if values.ndim != 3 or values.shape[-1] != widths[name]:
+                raise UserError(
+                    f"{name} have shape {tuple(values.shape)}, expected (B, T, {widths[name]})"
+                )
+            if values.shape[:2] != poses.shape[:2]:
+                raise UserError(
+                    f"{name} have shape {tuple(values.shape)}, expected {tuple(poses.shape[:2])} "
+                    "clips and frames, as poses have"
+                )
+            motion[name] = values
         step = self.config.frames_per_token
         if poses.shape[1] < step or (whole_tokens and poses.shape[1] % step):
             raise UserError(
                 f"poses have {poses.shape[1]} frames, expected "
                 f"{'a multiple of' if whole_tokens else 'at least'} {step} (one token)"
             )
+        return motion
+
+    def _check_codes(self, codes: dict[str, Tensor]) -> None:
+        if set(codes) != set(self.streams):
+            raise UserError(
+                f"codes are for parts {sorted(codes)}, but the tokenizer has {sorted(self.streams)}"
+            )
+        tokens = {part: tuple(values.shape[:2]) for part, values in codes.items()}
+        if len(set(tokens.values())) > 1:
+            raise UserError(f"codes have {tokens} clips and tokens, expected the same of each part")
+        size, levels = self.config.codebook_size, self.config.quantizers
+        for part, values in codes.items():
+            if values.ndim != 3 or not 1 <= values.shape[-1] <= levels or not values.shape[1]:
+                raise UserError(
+                    f"codes of {part!r} have shape {tuple(values.shape)}, expected (B, K, L) with "
+                    f"at least one token and at most {levels} levels"
+                )
+            wrong = (values < -1) | (values >= size)
+            if wrong.any():
+                clip, token, level = wrong.nonzero()[0].tolist()
+                raise UserError(
+                    f"codes of {part!r} hold {int(values[clip, token, level])} (clip {clip}, token "
+                    f"{token}, level {level}), expected 0 to {size - 1}, or -1 for a level left "
+                    "out; were they encoded with another tokenizer?"
+                )
+
+
+def _as_motion(frames: Frames) -> Motion:
+    contacts = frames.extras.get("contacts")
+    return Motion(
+        poses=matrix_to_axis_angle(frames.rotations.float()).flatten(-2),
+        translation=frames.extras.get("translation"),
+        contacts=None if contacts is None else contacts.sigmoid(),
+        expressions=frames.extras.get("expressions"),
+    )
 
 
 class _Stream(nn.Module):
@@ -130,61 +310,58 @@ class _Stream(nn.Module):
     zero), so training refines a good linear code instead of finding one.
     """
 
-    def __init__(self, part: str, config: TokenizerConfig) -> None:
+    def __init__(self, part: Part, config: TokenizerConfig) -> None:
         super().__init__()
-        self.num_joints = len(PART_JOINTS[part])
+        self.part = part
         self.frames_per_token = config.frames_per_token
-        patch, width = self.num_joints * 6 * config.frames_per_token, config.width
-        # 6D of the identity: the network sees and predicts deviations from rest.
-        rest = matrix_to_sixd(torch.eye(3)).repeat(self.num_joints)
-        self.rest: Tensor
-        self.register_buffer("rest", rest, persistent=False)
+        patch, width = part.channels * config.frames_per_token, config.width
+        self.weights: Tensor
+        self.register_buffer("weights", part.weights(), persistent=False)
         self.started: Tensor
         self.register_buffer("started", torch.tensor(False))
 
         self.from_patch = nn.Linear(patch, width)
-        self.encoder = _Blocks(width, config.depth)
+        self.encoder = _Blocks(width, config.depth, config.causal)
         self.to_code = nn.Linear(width, config.code_dim)
-        self.quantizer = ResidualVQ(
+        self.quantizer = Quantizer(
             dim=config.code_dim,
-            num_quantizers=config.quantizers,
-            codebook_size=config.codebook_size,
+            levels=config.quantizers,
+            size=config.codebook_size,
             decay=config.ema_decay,
-            kmeans_init=True,
-            threshold_ema_dead_code=config.dead_below,
-            quantize_dropout=config.quantizer_dropout,
-            commitment_weight=1.0,
-            rotation_trick=False,
+            dead_below=config.dead_below,
+            dropout=config.quantizer_dropout,
         )
-        self._draws = _SeededDraws()
-        for layer in self.quantizer.layers:
-            layer._codebook.sample_fn = self._draws
-            layer._codebook.replace_sample_fn = self._draws
         self.from_code = nn.Linear(config.code_dim, width)
-        self.decoder = _Blocks(width, config.depth)
+        self.decoder = _Blocks(width, config.depth, config.causal)
         self.to_patch = nn.Linear(width, patch)
 
-    def forward(self, rotations: Tensor, seed: int | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotations (B, T, J, 3, 3) to 6D (B, T, J, 6), codes (B, K, Q), commitment."""
-        sixd_BTC = matrix_to_sixd(rotations).flatten(-2) - self.rest
-        patches_BKC = sixd_BTC.unflatten(1, (-1, self.frames_per_token)).flatten(-2)
+    def forward(self, recorded: Frames, seed: int | None) -> tuple[Frames, Tensor, Tensor]:
+        """The part rebuilt (rotations (B, T, J, 3, 3)), codes (B, K, Q), commitment loss."""
+        patches_BKC = self._patches(recorded)
         if self.training and not self.started:
             self._start(patches_BKC.flatten(0, 1))
-        latent_BKD = self.to_code(self.encoder(self.from_patch(patches_BKC)))
-        self._draws.seed = seed or 0
-        quantized_BKD, codes, losses = self.quantizer(
-            latent_BKD, rand_quantize_dropout_fixed_seed=seed
-        )
-        return self._decode(quantized_BKD), codes, losses.sum()
+        quantized_BKD, codes, commitment = self.quantizer(self._latent(patches_BKC), seed)
+        return self._frames(quantized_BKD), codes, commitment
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, K, Q) to 6D (B, T, J, 6)."""
-        return self._decode(self.quantizer.get_output_from_indices(codes))
+    def encode(self, recorded: Frames) -> Tensor:
+        """Codes (B, K, Q)."""
+        return self.quantizer(self._latent(self._patches(recorded)), None)[1]
 
-    def _decode(self, quantized_BKD: Tensor) -> Tensor:
+    def decode(self, codes: Tensor) -> Frames:
+        """The part of codes (B, K, L)."""
+        return self._frames(self.quantizer.decode(codes))
+
+    def _patches(self, recorded: Frames) -> Tensor:
+        features_BTC = self.part.features(recorded) * self.weights
+        return features_BTC.unflatten(1, (-1, self.frames_per_token)).flatten(-2)
+
+    def _latent(self, patches_BKC: Tensor) -> Tensor:
+        return self.to_code(self.encoder(self.from_patch(patches_BKC)))
+
+    def _frames(self, quantized_BKD: Tensor) -> Frames:
         patches_BKC = self.to_patch(self.decoder(self.from_code(quantized_BKD)))
-        sixd_BTC = patches_BKC.unflatten(-1, (self.frames_per_token, -1)).flatten(1, 2)
-        return (sixd_BTC + self.rest).unflatten(-1, (self.num_joints, 6))
+        features_BTC = patches_BKC.unflatten(-1, (self.frames_per_token, -1)).flatten(1, 2)
+        return Frames(*self.part.frames(features_BTC.float() / self.weights))
 
     @torch.no_grad()
     def _start(self, patches_NC: Tensor) -> None:
@@ -207,40 +384,29 @@ class _Stream(nn.Module):
 class _Blocks(nn.Sequential):
     """Residual blocks of dilated convolutions over tokens (B, K, C), dilations 1, 3, 9, …"""
 
-    def __init__(self, width: int, depth: int) -> None:
-        super().__init__(*[_Block(width, 3**level) for level in range(depth)])
+    def __init__(self, width: int, depth: int, causal: bool) -> None:
+        super().__init__(*[_Block(width, 3**level, causal) for level in range(depth)])
+
+    @staticmethod
+    def reach(depth: int) -> int:
+        """Tokens that causal blocks look back on."""
+        return sum(2 * 3**level for level in range(depth))
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int, dilation: int) -> None:
-        super().__init__()
-        dilated = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
-        last = nn.Conv1d(width, width, 1)
-        for parameter in last.parameters():
-            nn.init.zeros_(parameter)
-        self.layers = nn.Sequential(nn.SiLU(), dilated, nn.SiLU(), last)
+    """A dilated and a pointwise convolution around which its input goes on unchanged.
 
-    def forward(self, x_BKC: Tensor) -> Tensor:
-        return x_BKC + self.layers(x_BKC.transpose(1, 2)).transpose(1, 2)
-
-
-class _SeededDraws:
-    """The quantizer's way to draw vectors (k-means start, dead codes), made reproducible.
-
-    Draws from the vectors of the global batch in rank order with a generator
-    seeded by the step: the same vectors for any number of workers.
+    Where causal, the padding is all on the left: a token sees itself and the past.
     """
 
-    def __init__(self) -> None:
-        self.seed = 0
+    def __init__(self, width: int, dilation: int, causal: bool) -> None:
+        super().__init__()
+        self.padding = (2 * dilation, 0) if causal else (dilation, dilation)
+        self.dilated = nn.Conv1d(width, width, 3, dilation=dilation)
+        self.last = nn.Conv1d(width, width, 1)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
 
-    def __call__(self, samples: Tensor, num: int) -> Tensor:
-        """From vectors (1, N, D) of this rank to (1, num, D) of all ranks."""
-        with torch.no_grad():
-            pool = gather(samples[0].contiguous())
-        generator = torch.Generator().manual_seed(self.seed)
-        if len(pool) >= num:
-            chosen = torch.randperm(len(pool), generator=generator)[:num]
-        else:
-            chosen = torch.randint(len(pool), (num,), generator=generator)
-        return pool[chosen.to(pool.device)][None]
+    def forward(self, x_BKC: Tensor) -> Tensor:
+        x_BCK = functional.pad(functional.silu(x_BKC.transpose(1, 2)), self.padding)
+        return x_BKC + self.last(functional.silu(self.dilated(x_BCK))).transpose(1, 2)

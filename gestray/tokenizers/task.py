@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from gestray.motion.kinematics import forward_kinematics
-from gestray.motion.rotations import axis_angle_to_matrix, geodesic_distance
-from gestray.tokenizers.config import PART_JOINTS, TokenizerTraining
-from gestray.tokenizers.model import NUM_JOINTS, MotionTokenizer
+from gestray.motion.kinematics import chain_positions
+from gestray.motion.rotations import geodesic_distance
+from gestray.tokenizers.config import LossWeights, TokenizerTraining
+from gestray.tokenizers.model import MotionTokenizer, Reconstruction
+from gestray.tokenizers.parts import PARTS, Extra, PartName, columns_of
 from gestray.training.task import Batch
 from gestray.views.frames import stack_frames
 from gestray.views.windows import Windows
@@ -24,36 +26,71 @@ class TokenizerTask:
     config: TokenizerTraining
 
     def view(self) -> Windows:
-        return Windows(self.config.windows, "train")
+        return Windows(self.config.windows, "train", columns_of(self.config.model.parts))
 
     def build(self) -> nn.Module:
         return MotionTokenizer(self.config.model)
 
     def collate(self, rows: pa.Table) -> Batch:
-        poses = stack_frames(rows["poses"], self.config.windows.frames)
-        return {"poses": torch.from_numpy(poses)}
+        frames = self.config.windows.frames
+        return {
+            name: torch.from_numpy(stack_frames(rows[name], frames))
+            for name in columns_of(self.config.model.parts)
+        }
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        weights = self.config.losses
-        rebuilt = model(batch["poses"], seed=step)
-        joints = [j for part in self.config.model.parts for j in PART_JOINTS[part]]
+        rebuilt = model(**batch, seed=step)
+        parts = reconstruction_losses(rebuilt, self.config.model.parts)
+        return weighted_sum(parts, self.config.losses), parts
+
+
+def reconstruction_losses(
+    rebuilt: Reconstruction, parts: tuple[PartName, ...]
+) -> dict[str, Tensor]:
+    """The losses named in `LossWeights`, those that the parts have; each a mean over the parts.
+
+    Each part is judged in the frame it hangs from, so that an error of the arm is no error
+    of the fingers; positions of a part with translation are those in the room.
+    """
+    found: dict[str, list[Tensor]] = {}
+
+    def add(name: str, loss: Tensor) -> None:
+        found.setdefault(name, []).append(loss)
+
+    for name in parts:
+        part = PARTS[name]
+        joints = list(part.joints)
+        got, goal = rebuilt.frames.rotations[:, :, joints], rebuilt.recorded.rotations[:, :, joints]
+        add("rotation", _charbonnier(geodesic_distance(got, goal)[..., None], 1e-2))
+        got_BTM3 = chain_positions(got, part.joints)
         with torch.no_grad():
-            target = axis_angle_to_matrix(batch["poses"].unflatten(-1, (NUM_JOINTS, 3)))
-            goal_BTJ3 = forward_kinematics(target)[0][:, :, joints]
-        got_BTJ3 = forward_kinematics(rebuilt.rotations)[0][:, :, joints]
-        difference = got_BTJ3 - goal_BTJ3
-        velocity = difference.diff(dim=1)
-        angle = geodesic_distance(rebuilt.rotations[:, :, joints], target[:, :, joints])
-        parts = {
-            "rotation": _charbonnier(angle[..., None], 1e-2),
-            "position": _charbonnier(difference, 1e-3),
-            "velocity": _charbonnier(velocity, 1e-4),
-            "acceleration": _charbonnier(velocity.diff(dim=1), 1e-4),
-            "commitment": rebuilt.commitment,
-        }
-        total = sum((getattr(weights, name) * value for name, value in parts.items()), start=0.0)
-        assert isinstance(total, Tensor)
-        return total, parts
+            goal_BTM3 = chain_positions(goal, part.joints)
+        difference = got_BTM3 - goal_BTM3
+        if "translation" in part.extras:
+            astray = _astray(rebuilt, "translation")
+            difference = difference + astray[:, :, None]
+            add("translation", _charbonnier(astray, 1e-3))
+        if "contacts" in part.extras:
+            logits, stands = (f.extras["contacts"] for f in (rebuilt.frames, rebuilt.recorded))
+            add("contacts", functional.binary_cross_entropy_with_logits(logits, stands))
+        if "expressions" in part.extras:
+            add("expressions", _astray(rebuilt, "expressions").square().mean())
+        if difference.numel():
+            velocity = difference.diff(dim=1)
+            add("position", _charbonnier(difference, 1e-3))
+            add("velocity", _charbonnier(velocity, 1e-4))
+            add("acceleration", _charbonnier(velocity.diff(dim=1), 1e-4))
+    losses = {name: torch.stack(values).mean() for name, values in found.items()}
+    return losses | {"commitment": rebuilt.commitment}
+
+
+def weighted_sum(losses: dict[str, Tensor], weights: LossWeights) -> Tensor:
+    """The loss to minimise."""
+    return torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+
+
+def _astray(rebuilt: Reconstruction, extra: Extra) -> Tensor:
+    return rebuilt.frames.extras[extra] - rebuilt.recorded.extras[extra]
 
 
 def _charbonnier(error: Tensor, softness: float) -> Tensor:

@@ -75,3 +75,16 @@ def read_columns(takes: Folder, ref: TakeRef, columns: Sequence[str]) -> pa.Tabl
         return file.read_row_group(ref.row_group, columns=list(columns), use_threads=False)
 
     return patiently(read, f"read take {ref.take_id} of {takes.path(ref.shard)}")
+
+
+def takes_without(takes: Folder, catalog: Sequence[TakeRef], column: str) -> list[str]:
+    """Ids of the takes whose `column` of motion is null, from the shards' footers alone."""
+    lacking = []
+    for ref in catalog:
+        row_group = _open_shard(takes, ref.shard).metadata.row_group(ref.row_group)
+        chunks = (row_group.column(number) for number in range(row_group.num_columns))
+        values = next(c for c in chunks if c.path_in_schema.partition(".")[0] == column)
+        # A null take is one value, itself null; a take with motion has many frames.
+        if values.num_values <= 1:
+            lacking.append(ref.take_id)
+    return lacking

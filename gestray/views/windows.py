@@ -13,10 +13,9 @@ from pydantic import Field
 from gestray.config import Config
 from gestray.corpora.splits import spans
 from gestray.corpora.take import FPS, motion_from_column
+from gestray.errors import UserError
 from gestray.views.catalog import TakeRef
 from gestray.views.frames import cut_frames
-
-COLUMNS = ("poses",)
 
 
 class WindowConfig(Config):
@@ -44,27 +43,29 @@ class WindowConfig(Config):
 
 @dataclass(frozen=True)
 class Windows:
-    """View of the windows that lie whole inside one split; rows hold `poses` bytes.
+    """View of the windows that lie whole inside one split.
 
-    `poses` is float32 (frames, 165) as bytes.
+    Rows hold the columns of motion asked for as bytes of float32 (frames, width). `trans`
+    counts from the first frame of the take, so that a window's place does not depend on
+    where in the room the recording was made.
     """
 
     config: WindowConfig
     split: str
-
-    @property
-    def columns(self) -> Sequence[str]:
-        return COLUMNS
+    columns: tuple[str, ...] = ("poses",)
 
     def count(self, ref: TakeRef) -> int:
         first, last = self._frames(ref)
         return max(0, (last - first - self.config.frames) // self.config.stride + 1)
 
     def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
-        poses = motion_from_column(take["poses"])
-        assert poses is not None, "a take without motion has no windows"
         starts = self._starts(ref, np.asarray(samples, dtype=np.int64))
-        return pa.table({"poses": cut_frames(poses, starts, self.config.frames)})
+        return pa.table(
+            {
+                name: cut_frames(motion_of(ref, take, name), starts, self.config.frames)
+                for name in self.columns
+            }
+        )
 
     def _starts(self, ref: TakeRef, samples: np.ndarray) -> np.ndarray:
         """First frames of the windows numbered `samples`."""
@@ -97,3 +98,15 @@ def _uniform(key: str, numbers: np.ndarray) -> np.ndarray:
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     state ^= state >> np.uint64(31)
     return (state >> np.uint64(11)) / 2.0**53
+
+
+def motion_of(ref: TakeRef, take: pa.Table, column: str) -> np.ndarray:
+    """A column of motion, float32 (frames, width); `trans` from where the take begins.
+
+    Raises:
+        UserError: the take does not have it.
+    """
+    values = motion_from_column(take[column])
+    if values is None:
+        raise UserError(f"take {ref.take_id!r} has no {column}, which the samples are cut of")
+    return values - values[:1] if column == "trans" else values

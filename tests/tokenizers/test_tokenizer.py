@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -9,27 +11,50 @@ import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gestray.config import make_config, with_overrides
 from gestray.errors import UserError
-from gestray.motion.rotations import axis_angle_to_matrix, geodesic_distance, matrix_to_sixd
+from gestray.motion.rotations import axis_angle_to_matrix, geodesic_distance
 from gestray.motion.skeleton import FACE
 from gestray.store import Folder
-from gestray.tokenizers.config import preset
+from gestray.tokenizers.config import TokenizerTraining, preset
 from gestray.tokenizers.model import MotionTokenizer
 from gestray.training.checkpoint import MODEL, save_config, save_model
 
 
-def small(**changes) -> MotionTokenizer:
+def small(name: str = "sma", **changes) -> MotionTokenizer:
     torch.manual_seed(0)
     sizes = {"width": 16, "code_dim": 8, "codebook_size": 16, "quantizers": 3, "depth": 1}
-    return MotionTokenizer(preset("sma").model.model_copy(update=sizes | changes))
+    return MotionTokenizer(preset(name).model.model_copy(update=sizes | changes))
+
+
+def motion(clips: int, frames: int) -> dict[str, torch.Tensor]:
+    """Random motion by the columns of a take."""
+    return {
+        "poses": torch.randn(clips, frames, 165) * 0.3,
+        "trans": torch.randn(clips, frames, 3).cumsum(1) * 0.01,
+        "expressions": torch.randn(clips, frames, 100) * 0.5,
+    }
+
+
+def started(model: MotionTokenizer) -> MotionTokenizer:
+    """Its codebooks have been started from data, and its blocks do something."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("last.weight"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    clip = motion(8, 64)
+    model.train()(**{name: clip[name] for name in model.columns}, seed=0)
+    return model.eval()
 
 
 @pytest.fixture(scope="module")
 def trained() -> MotionTokenizer:
-    """Its codebooks have been started from data."""
-    model = small().train()
-    model(torch.randn(8, 64, 165) * 0.3, seed=0)
-    return model.eval()
+    return started(small())
+
+
+@pytest.fixture(scope="module")
+def whole() -> MotionTokenizer:
+    """A tokenizer of the whole person, decodable as a stream."""
+    return started(small("semtalk", causal=True, depth=2))
 
 
 @settings(max_examples=15, deadline=None)
@@ -49,7 +74,80 @@ def test_decoding_codes_gives_what_the_forward_pass_rebuilds(trained):
     with torch.no_grad():
         whole = trained(poses)
     again = axis_angle_to_matrix(trained.decode(whole.codes).unflatten(-1, (55, 3)))
-    assert geodesic_distance(again, whole.rotations).max() < 1e-3
+    assert geodesic_distance(again, whole.frames.rotations).max() < 1e-3
+
+
+def test_a_whole_person_is_rebuilt_as_the_forward_pass_does(whole):
+    clip = motion(2, 32)
+    clip["trans"] -= clip["trans"][:, :1]
+    with torch.no_grad():
+        rebuilt = whole(**clip)
+    assert {part: tuple(codes.shape) for part, codes in rebuilt.codes.items()} == {
+        part: (2, 8, 3) for part in ("face", "upper", "hands", "lower")
+    }
+    decoded = whole.decode_motion(rebuilt.codes)
+    again = axis_angle_to_matrix(decoded.poses.unflatten(-1, (55, 3)))
+    assert geodesic_distance(again, rebuilt.frames.rotations).max() < 1e-3
+    torch.testing.assert_close(decoded.translation, rebuilt.frames.extras["translation"])
+    torch.testing.assert_close(decoded.expressions, rebuilt.frames.extras["expressions"])
+    torch.testing.assert_close(decoded.contacts, rebuilt.frames.extras["contacts"].sigmoid())
+
+
+def test_codes_do_not_depend_on_where_in_the_room_a_clip_is(whole):
+    clip = motion(1, 32)
+    moved = clip | {"trans": clip["trans"] + torch.tensor([3.0, -1.0, 2.0])}
+    codes = whole.encode(**clip)
+    assert all(torch.equal(codes[part], there) for part, there in whole.encode(**moved).items())
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_a_stream_decoded_chunk_by_chunk_is_the_whole(whole, lengths):
+    torch.manual_seed(sum(lengths))
+    tokens = sum(lengths)
+    codes = {part: torch.randint(0, 16, (2, tokens, 3)) for part in whole.config.parts}
+    at_once = whole.decode_motion(codes)
+    edges = [0, *torch.tensor(lengths).cumsum(0).tolist()]
+    chunks = [
+        {part: c[:, first:last] for part, c in codes.items()}
+        for first, last in itertools.pairwise(edges)
+    ]
+    pieces = list(whole.decode_stream(chunks))
+    assert [piece.poses.shape[1] for piece in pieces] == [4 * length for length in lengths]
+    for name in ("translation", "contacts", "expressions"):
+        joined = torch.cat([getattr(piece, name) for piece in pieces], dim=1)
+        torch.testing.assert_close(joined, getattr(at_once, name), rtol=1e-4, atol=1e-5)
+    turned = axis_angle_to_matrix(torch.cat([p.poses for p in pieces], 1).unflatten(-1, (55, 3)))
+    expected = axis_angle_to_matrix(at_once.poses.unflatten(-1, (55, 3)))
+    torch.testing.assert_close(turned, expected, rtol=0, atol=1e-4)
+
+
+def test_a_causal_tokenizer_does_not_look_ahead(whole):
+    """Later motion changes no earlier token; without `causal` it does."""
+    seeing = started(small("semtalk", depth=2))
+    for model, hears_ahead in ((whole, False), (seeing, True)):
+        clip, other = motion(4, 64), motion(4, 64)
+        mixed = {name: torch.cat([clip[name][:, :32], other[name][:, 32:]], 1) for name in clip}
+        mixed["trans"][:, 32:] += clip["trans"][:, 31:32] - other["trans"][:, 31:32]
+        one = model.encode(**{name: clip[name] for name in model.columns})
+        two = model.encode(**{name: mixed[name] for name in model.columns})
+        # The contact of a token's last frame is that of its step into the next token.
+        differs = [not torch.equal(c[:, :7], two[part][:, :7]) for part, c in one.items()]
+        assert any(differs) == hears_ahead
+
+
+def test_only_a_causal_tokenizer_decodes_a_stream(trained):
+    with pytest.raises(UserError, match=r"model\.causal=true"):
+        next(trained.decode_stream([trained.encode(torch.zeros(1, 8, 165))]))
+
+
+def test_fewer_levels_are_a_coarser_motion(trained):
+    poses = torch.randn(4, 32, 165) * 0.3
+    codes = trained.encode(poses)
+    first = {part: c[..., :1] for part, c in codes.items()}
+    masked = {part: c.masked_fill(torch.arange(3) > 0, -1) for part, c in codes.items()}
+    torch.testing.assert_close(trained.decode(first), trained.decode(masked))
+    assert not torch.equal(trained.decode(first), trained.decode(codes))
 
 
 def test_the_face_is_left_at_rest(trained):
@@ -75,7 +173,7 @@ def test_training_draws_the_same_levels_and_codes_for_the_same_seed():
     torch.manual_seed(2)
     second = b(poses, seed=5)
     assert torch.equal(first.codes["hands"], second.codes["hands"])
-    assert torch.equal(first.rotations, second.rotations)
+    assert torch.equal(first.frames.rotations, second.frames.rotations)
 
 
 def test_the_start_is_the_principal_components_of_the_first_batch():
@@ -90,28 +188,26 @@ def test_the_start_is_the_principal_components_of_the_first_batch():
     stream = model.streams["body"]
     assert bool(stream.started)
     with torch.no_grad():
-        rotations = axis_angle_to_matrix(poses.unflatten(-1, (55, 3)))[:, :, :22]
-        sixd = matrix_to_sixd(rotations).flatten(-2) - stream.rest
-        latent = stream.to_code(
-            stream.encoder(stream.from_patch(sixd.unflatten(1, (-1, 4)).flatten(-2)))
-        )
-        rebuilt = stream._decode(latent).flatten(-2) - stream.rest
-    assert (rebuilt - sixd).abs().max() < 0.02 * sixd.abs().max()
+        recorded = model._recorded({"poses": poses})
+        rebuilt = stream._frames(stream._latent(stream._patches(recorded))).rotations
+    truth = recorded.rotations[:, :, :22]
+    furthest = geodesic_distance(truth, torch.eye(3).expand_as(truth)).max()
+    assert geodesic_distance(rebuilt, truth).max() < 0.03 * furthest
 
 
 def test_dead_codes_move_to_where_the_data_are():
     varied, constant = torch.randn(8, 64, 165) * 0.3, torch.zeros(8, 64, 165)
     farthest = {}
     for dead_below in (0.0, 1.0):
-        model = small(dead_below=dead_below, ema_decay=0.5, quantizer_dropout=False).train()
+        model = small(dead_below=dead_below, ema_decay=0.5, quantizer_dropout=0.0).train()
         model(varied, seed=0)
         for step in range(1, 8):
             model(constant, seed=step)
         stream = model.streams["body"]
         with torch.no_grad():
-            patches = torch.zeros(1, 16, 4 * 22 * 6)
-            vectors = stream.to_code(stream.encoder(stream.from_patch(patches)))[0]
-        codes = stream.quantizer.layers[0]._codebook.embed[0]
+            recorded = model._recorded({"poses": torch.zeros(1, 64, 165)})
+            vectors = stream._latent(stream._patches(recorded))[0]
+        codes = stream.quantizer.codebooks[0].embed[0]
         farthest[dead_below] = torch.cdist(codes, vectors).min(dim=1).values.max()
     assert farthest[1.0] < 0.1 * farthest[0.0]
 
@@ -128,29 +224,32 @@ def test_a_saved_tokenizer_is_the_same_tokenizer(trained, tmp_path):
     )
 
 
-def _rank(rank: int, address: str, poses: torch.Tensor, results) -> None:
+def _three_steps(clips: list[dict[str, torch.Tensor]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Codebooks and their use after three steps, of all streams."""
+    model = small("semtalk", quantizer_dropout=0.0).train()
+    for step, clip in enumerate(clips):
+        model(**clip, seed=step)
+    books = [book for stream in model.streams.values() for book in stream.quantizer.codebooks]
+    return [(book.embed.clone(), book.cluster_size.clone()) for book in books]
+
+
+def _rank(rank: int, address: str, clips: list[dict[str, torch.Tensor]], results) -> None:
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    model = small(quantizer_dropout=False).train()
-    for step in range(3):
-        model(poses[step].chunk(2)[rank], seed=step)
-    books = [layer._codebook for layer in model.streams["hands"].quantizer.layers]
-    results[rank] = [(book.embed.clone(), book.cluster_size.clone()) for book in books]
+    half = [{name: values.chunk(2)[rank] for name, values in clip.items()} for clip in clips]
+    results[rank] = _three_steps(half)
     dist.destroy_process_group()
 
 
 def test_codebooks_are_the_same_on_two_ranks_as_on_one(tmp_path):
     """k-means start, moving averages and dead-code draws over the global batch."""
-    poses = torch.randn(3, 16, 32, 165) * 0.3
-    model = small(quantizer_dropout=False).train()
-    for step in range(3):
-        model(poses[step], seed=step)
+    clips = [motion(16, 32) for _ in range(3)]
+    alone = _three_steps(clips)
     results = mp.get_context("spawn").Manager().dict()
-    mp.spawn(_rank, (f"file://{tmp_path}/rendezvous", poses, results), nprocs=2)
-    for level, layer in enumerate(model.streams["hands"].quantizer.layers):
-        for rank in (0, 1):
-            embed, sizes = results[rank][level]
-            torch.testing.assert_close(embed, layer._codebook.embed, rtol=1e-4, atol=1e-5)
-            torch.testing.assert_close(sizes, layer._codebook.cluster_size, rtol=1e-4, atol=1e-5)
+    mp.spawn(_rank, (f"file://{tmp_path}/rendezvous", clips, results), nprocs=2)
+    for rank in (0, 1):
+        for (embed, size), (expected, expected_size) in zip(results[rank], alone, strict=True):
+            torch.testing.assert_close(embed, expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(size, expected_size, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +265,63 @@ def test_wrong_input_says_what_is_expected(trained, shape, message):
         trained.encode(torch.zeros(*shape))
 
 
-def test_codes_of_other_parts_are_refused(trained):
-    with pytest.raises(UserError, match=r"\['face'\], but the tokenizer has \['body', 'hands'\]"):
-        trained.decode({"face": torch.zeros(1, 2, 3, dtype=torch.long)})
+def test_motion_that_is_not_finite_is_refused(whole):
+    clip = motion(2, 16)
+    clip["expressions"][1, 7, 3] = torch.nan
+    with pytest.raises(UserError, match="expressions are not finite \\(first in clip 1, frame 7"):
+        whole.encode(**clip)
+
+
+def test_a_part_without_what_it_is_made_of_is_refused(whole):
+    clip = motion(1, 16)
+    with pytest.raises(UserError, match="no expressions are given, and part 'face' is made of"):
+        whole.encode(clip["poses"], clip["trans"])
+    with pytest.raises(UserError, match=r"trans have shape \(1, 12, 3\), expected \(1, 16\)"):
+        whole.encode(clip["poses"], clip["trans"][:, :12], clip["expressions"])
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ({"face": torch.zeros(1, 2, 3)}, r"\['face'\], but the tokenizer has \['body', 'hands'\]"),
+        ({"body": torch.zeros(1, 2, 3), "hands": torch.zeros(1, 3, 3)}, "the same of each part"),
+        ({"body": torch.zeros(1, 2, 4), "hands": torch.zeros(1, 2, 4)}, "at most 3 levels"),
+        ({"body": torch.zeros(1, 0, 3), "hands": torch.zeros(1, 0, 3)}, "at least one token"),
+        (
+            {"body": torch.zeros(1, 2, 3), "hands": torch.full((1, 2, 3), 16)},
+            r"'hands' hold 16 \(clip 0, token 0, level 0\), expected 0 to 15",
+        ),
+    ],
+)
+def test_codes_that_do_not_fit_are_refused(trained, codes, message):
+    with pytest.raises(UserError, match=message):
+        trained.decode({part: values.long() for part, values in codes.items()})
+
+
+def test_configs_that_do_not_fit_say_what_to_change():
+    base = preset("sma").model_dump()
+    for changes, message in (
+        ({"model.parts": ["body", "torso"]}, "'model.parts.1': found 'torso'.*'upper'"),
+        ({"model.parts": ["body", "upper"]}, "'body' and 'upper' share joints"),
+        ({"model.parts": []}, "parts are empty, expected some of body, hands"),
+        ({"windows.seconds": 1.0}, r"30 frames, expected a multiple .* windows.seconds=1.0667"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make_config(TokenizerTraining, with_overrides(base, changes))
+    with pytest.raises(UserError, match="unknown; known: sma, semtalk, semges"):
+        preset("sam")
+
+
+@pytest.mark.parametrize("size", ["small", "paper"])
+def test_presets_have_the_papers_shapes(size):
+    sma, semtalk, semges = (preset(name, size) for name in ("sma", "semtalk", "semges"))
+    assert sma.model.parts == semges.model.parts == ("body", "hands")
+    assert semtalk.model.parts == ("face", "upper", "hands", "lower")
+    assert semges.model.quantizers == 1
+    assert (sma.windows.frames, semges.windows.frames) == (64, 68)
+    assert semges.windows.frames - semges.windows.stride == 8  # 4 frames at 15 a second
+    if size == "paper":
+        model = semtalk.model
+        assert (model.quantizers, model.codebook_size, model.code_dim) == (6, 256, 256)
+        assert (model.width, model.depth, model.frames_per_token) == (256, 3, 4)
+        assert (semges.model.codebook_size, semges.model.code_dim) == (256, 512)

@@ -1,0 +1,168 @@
+"""The parts of the body that streams of tokens cover, each as data.
+
+A part is joints and, for some, what else of a motion belongs to them. Motion
+becomes a part's features, channels of comparable weight, and features become
+motion again; a stream (`gestray.tokenizers.model`) knows only features.
+
+Shapes: B batch, T frames, J joints of a part, C channels of its features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gestray.errors import UserError
+from gestray.motion.kinematics import chain_positions, moved_by
+from gestray.motion.rotations import matrix_to_sixd, sixd_to_matrix
+from gestray.motion.skeleton import BODY, HANDS, LOWER, UPPER, joint
+
+NUM_JOINTS = 55
+
+PartName = Literal["body", "hands", "face", "upper", "lower"]
+Extra = Literal["translation", "contacts", "expressions"]
+
+EXTRA_WIDTHS: dict[Extra, int] = {"translation": 3, "contacts": 4, "expressions": 100}
+
+# How much a unit of each extra counts in the features, where a radian of a joint that
+# carries nothing counts `_OWN_WEIGHT`: a metre of the whole body, a foot's contact (0 or 1), a
+# FLAME coefficient (their deviation is about 0.5).
+_EXTRA_WEIGHTS: dict[Extra, float] = {"translation": 4.0, "contacts": 0.1, "expressions": 0.1}
+_OWN_WEIGHT = 0.15
+
+FEET = tuple(joint(f"{side}_{name}") for name in ("ankle", "foot") for side in ("left", "right"))
+"""Joints whose contact with the floor is told: 7, 8, 10, 11."""
+
+CONTACT_BELOW_M_S = 0.3
+"""A foot slower than this stands on the floor (EMAGE's threshold: 1 cm a frame)."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Motion as networks see it, recorded or rebuilt.
+
+    Args:
+        rotations: local (B, T, 55, 3, 3).
+        extras: of those that are known, by name: `translation` in metres from where the
+            clip begins (B, T, 3); `contacts` of `FEET` (B, T, 4), 0 or 1 where recorded and
+            logits where rebuilt; `expressions` (B, T, 100).
+    """
+
+    rotations: Tensor
+    extras: dict[Extra, Tensor]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Joints and extras that one stream of tokens stands for.
+
+    Features are the 6D rotations of the joints as deviations from rest, then the extras.
+    Each joint's channels are weighted by how far it moves what hangs from it, so that
+    the distance between features is about the distance between postures: an error of the
+    shoulder moves the hand by half a metre a radian, one of the ankle hardly anything.
+    """
+
+    joints: tuple[int, ...]
+    extras: tuple[Extra, ...] = ()
+
+    @cached_property
+    def channels(self) -> int:
+        """C: 6 a joint, and the extras'."""
+        return 6 * len(self.joints) + sum(EXTRA_WIDTHS[extra] for extra in self.extras)
+
+    def weights(self) -> Tensor:
+        """Weight of each channel (C,)."""
+        moved = list(moved_by(self.joints))
+        at_rest = torch.eye(3).expand(len(self.joints), 3, 3)
+        lever = torch.zeros(len(self.joints))
+        for number in range(len(self.joints)):
+            turned = at_rest.clone()
+            turned[number] = -torch.eye(3)  # puts what a joint carries on its other side
+            shift = chain_positions(turned, self.joints) - chain_positions(at_rest, self.joints)
+            lever[number] = (shift / 2).square().sum() if moved else 0.0
+        weights = [(lever + _OWN_WEIGHT**2).sqrt().repeat_interleave(6)]
+        for extra in self.extras:
+            weights.append(torch.full((EXTRA_WIDTHS[extra],), _EXTRA_WEIGHTS[extra]))
+        return torch.cat(weights)
+
+    def features(self, frames: Frames) -> Tensor:
+        """Unweighted features (B, T, C)."""
+        sixd_BTJ6 = matrix_to_sixd(frames.rotations[:, :, list(self.joints)])
+        rest_6 = matrix_to_sixd(torch.eye(3, device=sixd_BTJ6.device, dtype=sixd_BTJ6.dtype))
+        parts = [(sixd_BTJ6 - rest_6).flatten(-2)]
+        parts += [frames.extras[extra].to(sixd_BTJ6.dtype) for extra in self.extras]
+        return torch.cat(parts, dim=-1)
+
+    def frames(self, features: Tensor) -> tuple[Tensor, dict[Extra, Tensor]]:
+        """Rotations (B, T, J, 3, 3) and extras of unweighted features (B, T, C)."""
+        widths = [6 * len(self.joints), *(EXTRA_WIDTHS[extra] for extra in self.extras)]
+        deviation, *extras = features.split(widths, dim=-1)
+        rest_6 = matrix_to_sixd(torch.eye(3, device=features.device, dtype=features.dtype))
+        rotations = sixd_to_matrix(deviation.unflatten(-1, (-1, 6)) + rest_6)
+        found = dict(zip(self.extras, extras, strict=True))
+        if "contacts" in found:
+            # Features are 0 or 1; as a logit, their middle is undecided.
+            found["contacts"] = 8 * (found["contacts"] - 0.5)
+        return rotations, found
+
+
+PARTS: dict[PartName, Part] = {
+    "body": Part(tuple(BODY)),
+    "hands": Part(tuple(HANDS)),
+    "face": Part((joint("jaw"),), ("expressions",)),
+    "upper": Part(UPPER),
+    "lower": Part(LOWER, ("translation", "contacts")),
+}
+"""`body` has the legs and the body's orientation, and no translation: what gestures look
+like depends on neither place nor path. The others are SemTalk's: 106, 78, 180 and 61 channels."""
+
+
+def columns_of(parts: Iterable[PartName]) -> tuple[str, ...]:
+    """Columns of a take that the parts are made of."""
+    extras = {extra for part in parts for extra in PARTS[part].extras}
+    columns = ["poses"]
+    columns += ["trans"] if "translation" in extras else []
+    columns += ["expressions"] if "expressions" in extras else []
+    return tuple(columns)
+
+
+def foot_contacts(rotations: Tensor, translation: Tensor, fps: float = 30.0) -> Tensor:
+    """Which of `FEET` stand, 0 or 1 (B, T, 4): those slower than `CONTACT_BELOW_M_S`.
+
+    A frame's speed is that of the step to the next one; the last frame repeats its neighbour.
+
+    Args:
+        rotations: local (B, T, 55, 3, 3).
+        translation: in metres (B, T, 3).
+        fps: frames per second.
+    """
+    lower = moved_by(LOWER)
+    feet = [lower.index(foot) for foot in FEET]
+    at_BTF3 = chain_positions(rotations[:, :, list(LOWER)], LOWER)[:, :, feet]
+    step_BTF3 = (at_BTF3 + translation[:, :, None]).diff(dim=1)
+    stands = (torch.linalg.vector_norm(step_BTF3, dim=-1) * fps < CONTACT_BELOW_M_S).float()
+    return torch.cat([stands, stands[:, -1:]], dim=1)
+
+
+def check_parts(parts: tuple[PartName, ...]) -> None:
+    """Refuse parts that share joints.
+
+    Raises:
+        UserError: names the parts and what to do.
+    """
+    if not parts:
+        raise UserError(f"parts are empty, expected some of {', '.join(PARTS)}")
+    owner: dict[int, PartName] = {}
+    for part in parts:
+        for number in PARTS[part].joints:
+            if number in owner:
+                raise UserError(
+                    f"parts {owner[number]!r} and {part!r} share joints; leave one of them out "
+                    "(body and hands make a whole, as do face, upper, hands and lower)"
+                )
+            owner[number] = part

@@ -1,0 +1,102 @@
+"""Residual vector quantization that is the same on any number of workers and after a resume.
+
+The quantizer is `vector-quantize-pytorch`'s (Lee et al. 2022, "Autoregressive Image
+Generation using Residual Quantization"): k-means start, moving averages, dead
+codes moved to where the data are, all in buffers and so in a checkpoint. Only its
+random draws are replaced, by draws from the global batch that the step seeds.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from vector_quantize_pytorch import ResidualVQ
+
+from gestray.training.distributed import gather
+
+
+class Quantizer(nn.Module):
+    """Vectors to codes, level by level, each level coding what the ones before left over.
+
+    Args:
+        dim: D, width of the vectors.
+        levels, size: Q codebooks of `size` codes.
+        decay: of the moving averages.
+        dead_below: a code used by fewer vectors a step than this (moving average) is
+            replaced by a random vector of the batch.
+        dropout: share of training steps that use a random number of levels.
+    """
+
+    def __init__(
+        self, dim: int, levels: int, size: int, decay: float, dead_below: float, dropout: float
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.residual = ResidualVQ(
+            dim=dim,
+            num_quantizers=levels,
+            codebook_size=size,
+            decay=decay,
+            kmeans_init=True,
+            threshold_ema_dead_code=dead_below,
+            quantize_dropout=True,
+            commitment_weight=1.0,
+            rotation_trick=False,
+        )
+        self._draws = _SeededDraws()
+        for codebook in self.codebooks:
+            codebook.sample_fn = self._draws
+            codebook.replace_sample_fn = self._draws
+
+    @property
+    def codebooks(self) -> list[Any]:
+        """The library's, one a level; their buffers `embed` are (1, size, D)."""
+        return [layer._codebook for layer in self.residual.layers]
+
+    def forward(self, vectors: Tensor, seed: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Quantize (B, K, D).
+
+        Args:
+            seed: of the random draws in training; the same on every rank.
+
+        Returns:
+            Quantized vectors with straight-through gradients (B, K, D), codes (B, K, Q), −1
+            where a level was dropped, and the commitment loss.
+        """
+        self._draws.seed = seed or 0
+        drops = random.Random(f"dropout/{seed}").random() < self.dropout
+        self.residual.quantize_dropout = drops and len(self.codebooks) > 1
+        quantized, codes, losses = self.residual(vectors, rand_quantize_dropout_fixed_seed=seed)
+        return quantized, codes, losses.sum()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Vectors (B, K, D) of codes (B, K, L) of the first L levels; −1 adds nothing."""
+        books = torch.stack([book.embed[0] for book in self.codebooks[: codes.shape[-1]]])
+        levels = torch.arange(len(books), device=codes.device)
+        chosen_BKLD = books[levels, codes.clamp(min=0)]
+        return (chosen_BKLD * (codes >= 0)[..., None]).sum(dim=-2)
+
+
+class _SeededDraws:
+    """The quantizer's way to draw vectors (k-means start, dead codes), made reproducible.
+
+    Draws from the vectors of the global batch in rank order with a generator
+    seeded by the step: the same vectors for any number of workers.
+    """
+
+    def __init__(self) -> None:
+        self.seed = 0
+
+    def __call__(self, samples: Tensor, num: int) -> Tensor:
+        """From vectors (1, N, D) of this rank to (1, num, D) of all ranks."""
+        with torch.no_grad():
+            pool = gather(samples[0].contiguous())
+        generator = torch.Generator().manual_seed(self.seed)
+        if len(pool) >= num:
+            chosen = torch.randperm(len(pool), generator=generator)[:num]
+        else:
+            chosen = torch.randint(len(pool), (num,), generator=generator)
+        return pool[chosen.to(pool.device)][None]
