@@ -64,7 +64,7 @@ class LossWeights(Config):
     """
 
     rotation: float = 1.0
-    position: float = 10.0
+    position: float = 30.0
     velocity: float = 20.0
     acceleration: float = 10.0
     translation: float = 10.0
@@ -96,7 +96,14 @@ class TokenizerTraining(Config):
 Size = Literal["small", "paper"]
 
 # What a stream is made of where a preset is small: two CPU cores train it in a minute or two.
-_SMALL: dict[str, Any] = {"code_dim": 64, "width": 160, "depth": 1, "ema_decay": 0.97}
+# With half as many tokens a batch, fewer vectors keep a code alive.
+_SMALL: dict[str, Any] = {
+    "code_dim": 64,
+    "width": 160,
+    "depth": 1,
+    "ema_decay": 0.97,
+    "dead_below": 0.2,
+}
 
 
 def _sma(size: Size) -> dict[str, Any]:
@@ -142,7 +149,7 @@ def preset(name: str, size: Size = "small") -> TokenizerTraining:
     """
     if name not in _PRESETS:
         raise UserError(f"tokenizer preset {name!r} is unknown; known: {', '.join(_PRESETS)}")
-    loop = LoopConfig(steps=400, batch_size=32, learning_rate=1e-3, warmup_steps=20)
+    loop = LoopConfig(steps=400, batch_size=32, learning_rate=5e-4, warmup_steps=20)
     if size == "paper":
         loop = LoopConfig(
             steps=100_000, batch_size=64, learning_rate=3e-4, warmup_steps=1000, bf16=True,

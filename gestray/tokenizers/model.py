@@ -94,7 +94,7 @@ class MotionTokenizer(nn.Module):
         poses: Tensor,
         trans: Tensor | None = None,
         expressions: Tensor | None = None,
-        seed: int | None = None,
+        step: int = 0,
     ) -> Reconstruction:
         """Encode, quantize and decode.
 
@@ -102,10 +102,10 @@ class MotionTokenizer(nn.Module):
             poses: axis-angle (B, T, 165), T a multiple of `frames_per_token`.
             trans: metres (B, T, 3) from where the clip, or the take it is of, begins.
             expressions: (B, T, 100).
-            seed: of the quantizer's random draws in training; the same on every rank.
+            step: of training, from 0; seeds the quantizer's random draws.
         """
         motion = self._checked(poses, trans, expressions, whole_tokens=True)
-        return self._rebuild(self._recorded(motion), seed)
+        return self._rebuild(self._recorded(motion), step)
 
     @torch.no_grad()
     def encode(
@@ -205,11 +205,11 @@ class MotionTokenizer(nn.Module):
             extras["expressions"] = motion["expressions"]
         return Frames(rotations, extras)
 
-    def _rebuild(self, recorded: Frames, seed: int | None) -> Reconstruction:
+    def _rebuild(self, recorded: Frames, step: int) -> Reconstruction:
         found, codes = {}, {}
         commitment = recorded.rotations.new_zeros(())
         for part, stream in self._streams():
-            found[part], codes[part], stream_commitment = stream(recorded, seed)
+            found[part], codes[part], stream_commitment = stream(recorded, step)
             commitment = commitment + stream_commitment
         frames = self._assemble(found)
         return Reconstruction(frames, recorded, codes, commitment / len(self.streams))
@@ -335,17 +335,17 @@ class _Stream(nn.Module):
         self.decoder = _Blocks(width, config.depth, config.causal)
         self.to_patch = nn.Linear(width, patch)
 
-    def forward(self, recorded: Frames, seed: int | None) -> tuple[Frames, Tensor, Tensor]:
+    def forward(self, recorded: Frames, step: int) -> tuple[Frames, Tensor, Tensor]:
         """The part rebuilt (rotations (B, T, J, 3, 3)), codes (B, K, Q), commitment loss."""
         patches_BKC = self._patches(recorded)
         if self.training and not self.started:
             self._start(patches_BKC.flatten(0, 1))
-        quantized_BKD, codes, commitment = self.quantizer(self._latent(patches_BKC), seed)
+        quantized_BKD, codes, commitment = self.quantizer(self._latent(patches_BKC), step)
         return self._frames(quantized_BKD), codes, commitment
 
     def encode(self, recorded: Frames) -> Tensor:
         """Codes (B, K, Q)."""
-        return self.quantizer(self._latent(self._patches(recorded)), None)[1]
+        return self.quantizer(self._latent(self._patches(recorded)), 0)[1]
 
     def decode(self, codes: Tensor) -> Frames:
         """The part of codes (B, K, L)."""

@@ -32,8 +32,8 @@ EXTRA_WIDTHS: dict[Extra, int] = {"translation": 3, "contacts": 4, "expressions"
 # How much a unit of each extra counts in the features, where a radian of a joint that
 # carries nothing counts `_OWN_WEIGHT`: a metre of the whole body, a foot's contact (0 or 1), a
 # FLAME coefficient (their deviation is about 0.5).
-_EXTRA_WEIGHTS: dict[Extra, float] = {"translation": 4.0, "contacts": 0.1, "expressions": 0.1}
-_OWN_WEIGHT = 0.15
+_EXTRA_WEIGHTS: dict[Extra, float] = {"translation": 4.0, "contacts": 0.2, "expressions": 0.1}
+_OWN_WEIGHT = 2.0
 
 FEET = tuple(joint(f"{side}_{name}") for name in ("ankle", "foot") for side in ("left", "right"))
 """Joints whose contact with the floor is told: 7, 8, 10, 11."""
@@ -76,7 +76,7 @@ class Part:
         return 6 * len(self.joints) + sum(EXTRA_WIDTHS[extra] for extra in self.extras)
 
     def weights(self) -> Tensor:
-        """Weight of each channel (C,)."""
+        """Weight of each channel (C,); their mean square is 1."""
         moved = list(moved_by(self.joints))
         at_rest = torch.eye(3).expand(len(self.joints), 3, 3)
         lever = torch.zeros(len(self.joints))
@@ -88,7 +88,8 @@ class Part:
         weights = [(lever + _OWN_WEIGHT**2).sqrt().repeat_interleave(6)]
         for extra in self.extras:
             weights.append(torch.full((EXTRA_WIDTHS[extra],), _EXTRA_WEIGHTS[extra]))
-        return torch.cat(weights)
+        all_C = torch.cat(weights)
+        return all_C / all_C.square().mean().sqrt()
 
     def features(self, frames: Frames) -> Tensor:
         """Unweighted features (B, T, C)."""

@@ -24,7 +24,8 @@ class Quantizer(nn.Module):
     Args:
         dim: D, width of the vectors.
         levels, size: Q codebooks of `size` codes.
-        decay: of the moving averages.
+        decay: of the moving averages; in the first steps they are means over all steps, because
+            the first batch alone fits its own vectors and leaves later levels next to nothing.
         dead_below: a code used by fewer vectors a step than this (moving average) is
             replaced by a random vector of the batch.
         dropout: share of training steps that use a random number of levels.
@@ -34,6 +35,7 @@ class Quantizer(nn.Module):
         self, dim: int, levels: int, size: int, decay: float, dead_below: float, dropout: float
     ) -> None:
         super().__init__()
+        self.decay = decay
         self.dropout = dropout
         self.residual = ResidualVQ(
             dim=dim,
@@ -56,20 +58,22 @@ class Quantizer(nn.Module):
         """The library's, one a level; their buffers `embed` are (1, size, D)."""
         return [layer._codebook for layer in self.residual.layers]
 
-    def forward(self, vectors: Tensor, seed: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, vectors: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Quantize (B, K, D).
 
         Args:
-            seed: of the random draws in training; the same on every rank.
+            step: of training, from 0; seeds all random draws, the same on every rank.
 
         Returns:
             Quantized vectors with straight-through gradients (B, K, D), codes (B, K, Q), −1
             where a level was dropped, and the commitment loss.
         """
-        self._draws.seed = seed or 0
-        drops = random.Random(f"dropout/{seed}").random() < self.dropout
+        self._draws.seed = step
+        for codebook in self.codebooks:
+            codebook.decay = min(self.decay, step / (step + 1))
+        drops = random.Random(f"dropout/{step}").random() < self.dropout
         self.residual.quantize_dropout = drops and len(self.codebooks) > 1
-        quantized, codes, losses = self.residual(vectors, rand_quantize_dropout_fixed_seed=seed)
+        quantized, codes, losses = self.residual(vectors, rand_quantize_dropout_fixed_seed=step)
         return quantized, codes, losses.sum()
 
     def decode(self, codes: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class TokenizerTask:
         }
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        rebuilt = model(**batch, seed=step)
+        rebuilt = model(**batch, step=step)
         parts = reconstruction_losses(rebuilt, self.config.model.parts)
         return weighted_sum(parts, self.config.losses), parts
 

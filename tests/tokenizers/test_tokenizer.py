@@ -42,7 +42,7 @@ def started(model: MotionTokenizer) -> MotionTokenizer:
         if name.endswith("last.weight"):
             torch.nn.init.normal_(parameter, std=0.1)
     clip = motion(8, 64)
-    model.train()(**{name: clip[name] for name in model.columns}, seed=0)
+    model.train()(**{name: clip[name] for name in model.columns}, step=0)
     return model.eval()
 
 
@@ -169,9 +169,9 @@ def test_training_draws_the_same_levels_and_codes_for_the_same_seed():
     poses = torch.randn(8, 64, 165) * 0.3
     a, b = small().train(), small().train()
     torch.manual_seed(1)
-    first = a(poses, seed=5)
+    first = a(poses, step=5)
     torch.manual_seed(2)
-    second = b(poses, seed=5)
+    second = b(poses, step=5)
     assert torch.equal(first.codes["hands"], second.codes["hands"])
     assert torch.equal(first.frames.rotations, second.frames.rotations)
 
@@ -184,7 +184,7 @@ def test_the_start_is_the_principal_components_of_the_first_batch():
     amounts = torch.randn(4, 8, 3).repeat_interleave(4, dim=1) * 0.1
     poses += amounts @ ways
     model = small().train()
-    model(poses, seed=0)
+    model(poses, step=0)
     stream = model.streams["body"]
     assert bool(stream.started)
     with torch.no_grad():
@@ -200,9 +200,9 @@ def test_dead_codes_move_to_where_the_data_are():
     farthest = {}
     for dead_below in (0.0, 1.0):
         model = small(dead_below=dead_below, ema_decay=0.5, quantizer_dropout=0.0).train()
-        model(varied, seed=0)
+        model(varied, step=0)
         for step in range(1, 8):
-            model(constant, seed=step)
+            model(constant, step=step)
         stream = model.streams["body"]
         with torch.no_grad():
             recorded = model._recorded({"poses": torch.zeros(1, 64, 165)})
@@ -228,7 +228,7 @@ def _three_steps(clips: list[dict[str, torch.Tensor]]) -> list[tuple[torch.Tenso
     """Codebooks and their use after three steps, of all streams."""
     model = small("semtalk", quantizer_dropout=0.0).train()
     for step, clip in enumerate(clips):
-        model(**clip, seed=step)
+        model(**clip, step=step)
     books = [book for stream in model.streams.values() for book in stream.quantizer.codebooks]
     return [(book.embed.clone(), book.cluster_size.clone()) for book in books]
 

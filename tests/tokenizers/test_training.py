@@ -1,0 +1,144 @@
+"""Tokenizers of whole persons learn, resume to the bit, and are refused a corpus without faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from gestray.errors import UserError
+from gestray.store import Folder
+from gestray.tokenizers.config import TokenizerTraining, preset
+from gestray.tokenizers.model import MotionTokenizer
+from gestray.tokenizers.parts import FEET, foot_contacts
+from gestray.tokenizers.task import TokenizerTask
+from gestray.training.checkpoint import MODEL, save_config, save_model
+from gestray.training.loop import train_alone
+from gestray.views.catalog import read_catalog, read_columns
+from gestray.views.phrases import PhraseConfig, phrases_of
+from jobs.tokenizer import CODES, PhraseEncoder, _check_columns
+
+
+def training(name: str, steps: int, **loop) -> TokenizerTraining:
+    base = preset(name)
+    model = base.model.model_copy(update={"width": 32, "code_dim": 16, "codebook_size": 32})
+    changes = {"steps": steps, "batch_size": 16, "log_every": 1, **loop}
+    return base.model_copy(update={"model": model, "loop": base.loop.model_copy(update=changes)})
+
+
+class Keep:
+    """Keeps the checkpoints and the losses of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.losses: list[float] = []
+
+    def progress(self, values):
+        self.losses.append(values["loss"])
+
+    def checkpoint(self, values, folder):
+        target = self.folder / str(values["step"])
+        target.mkdir()
+        for file in folder.iterdir():
+            (target / file.name).write_bytes(file.read_bytes())
+
+
+@pytest.mark.parametrize("name", ["sma", "semtalk", "semges"])
+def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(takes, tmp_path, name):
+    """10 steps, a checkpoint and 10 more are 20 steps, codebooks and their averages included."""
+    config = training(name, 20, checkpoint_every=10)
+    task = TokenizerTask(config)
+    whole, rest = Keep(tmp_path / "whole"), Keep(tmp_path / "rest")
+    whole.folder.mkdir()
+    rest.folder.mkdir()
+    undisturbed = train_alone(task, config.loop, takes, whole).state_dict()
+    resumed = train_alone(task, config.loop, takes, rest, whole.folder / "10").state_dict()
+    assert rest.losses == whole.losses[10:]
+    assert undisturbed.keys() == resumed.keys()
+    assert {"embed", "embed_avg", "cluster_size"} <= {key.split(".")[-1] for key in undisturbed}
+    for key, value in resumed.items():
+        assert torch.equal(value, undisturbed[key]), key
+
+
+def test_every_loss_of_a_whole_person_reaches_its_own_stream(takes):
+    config = training("semtalk", 1)
+    task = TokenizerTask(config)
+    torch.manual_seed(0)
+    model = task.build().train()
+    ref = read_catalog(takes)[0]
+    view = task.view()
+    batch = task.collate(view.cut(ref, read_columns(takes, ref, view.columns), range(8)))
+    _, losses = task.loss(model, batch, 0)
+    assert set(losses) == set(type(config.losses).model_fields)
+    owners = {"expressions": "face", "translation": "lower", "contacts": "lower"}
+    for name, owner in owners.items():
+        model.zero_grad()
+        losses[name].backward(retain_graph=True)
+        moved = {
+            part
+            for part, stream in model.streams.items()
+            if any(p.grad is not None and p.grad.any() for p in stream.parameters())
+        }
+        assert moved == {owner}, name
+
+
+def test_a_foot_that_stands_is_told_from_one_that_steps():
+    """The body moves at 0.6 m/s in the middle third; the threshold is 0.3 m/s."""
+    rotations = torch.eye(3).expand(1, 30, 55, 3, 3)
+    path = torch.zeros(1, 30, 3)
+    path[0, :, 0] = torch.cat([torch.zeros(10), torch.arange(1, 11) * 0.02, torch.full((10,), 0.2)])
+    stands = foot_contacts(rotations, path)
+    assert stands.shape == (1, 30, len(FEET))
+    expected = torch.ones(30)
+    expected[9:19] = 0
+    assert torch.equal(stands[0], expected[:, None].expand(30, 4))
+
+
+def without(takes: Folder, column: str, rows: int, target: Path) -> Folder:
+    """The takes with `column` null in the first `rows`."""
+    table = pq.read_table(takes.path("shards/00000.parquet"))
+    (target / "shards").mkdir(parents=True)
+    with pq.ParquetWriter(target / "shards/00000.parquet", table.schema) as writer:
+        for number in range(len(table)):
+            row = table.slice(number, 1)
+            if number < rows:
+                place = row.schema.get_field_index(column)
+                row = row.set_column(place, row.schema.field(place), pa.nulls(1, row[column].type))
+            writer.write_table(row)
+    return Folder(str(target))
+
+
+def test_a_corpus_without_faces_is_refused_before_training_starts(takes, tmp_path):
+    faceless = without(takes, "expressions", 2, tmp_path)
+    first = ", ".join(ref.take_id for ref in read_catalog(takes)[:2])
+    with pytest.raises(UserError, match=rf"2 of 12 takes have no expressions \({first}\)") as error:
+        _check_columns(faceless, preset("semtalk"))
+    assert "set model.parts=[upper, hands, lower]" in str(error.value)
+    _check_columns(faceless, preset("sma"))
+    _check_columns(takes, preset("semtalk"))
+
+
+@pytest.mark.parametrize("name", ["sma", "semtalk"])
+def test_phrases_are_encoded_with_the_errors_of_each_number_of_levels(takes, tmp_path, name):
+    config = training(name, 5)
+    model = train_alone(TokenizerTask(config), config.loop, takes)
+    save_model(tmp_path / MODEL, model)
+    save_config(config.model, Folder(str(tmp_path)))
+    encoder = PhraseEncoder(Folder(str(tmp_path)), PhraseConfig())
+    ref = read_catalog(takes)[0]
+    rows = encoder(ref, read_columns(takes, ref, encoder.columns)).to_pylist()
+    assert [row["phrase_id"] for row in rows] == [
+        phrase.phrase_id for phrase in phrases_of(ref, PhraseConfig())
+    ]
+    tokenizer = MotionTokenizer.from_folder(Folder(str(tmp_path)))
+    for row in rows:
+        for part in config.model.parts:
+            assert np.shape(row[CODES + part]) == (-(-row["num_frames"] // 4), 6)
+        assert len(row["wrist_mm_by_level"]) == 6
+        assert row["wrist_mm"] == row["wrist_mm_by_level"][-1] < row["wrist_mm_by_level"][0]
+    codes = {part: torch.tensor(rows[0][CODES + part])[None] for part in config.model.parts}
+    assert tokenizer.decode(codes).shape[-1] == 165
