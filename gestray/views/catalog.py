@@ -81,7 +81,8 @@ def takes_without(takes: Folder, catalog: Sequence[TakeRef], column: str) -> lis
     """Ids of the takes whose `column` of motion is null, from the shards' footers alone."""
     lacking = []
     for ref in catalog:
-        row_group = _open_shard(takes, ref.shard).metadata.row_group(ref.row_group)
+        opened = patiently(partial(_open_shard, takes, ref.shard), f"read {takes.path(ref.shard)}")
+        row_group = opened.metadata.row_group(ref.row_group)
         chunks = (row_group.column(number) for number in range(row_group.num_columns))
         values = next(c for c in chunks if c.path_in_schema.partition(".")[0] == column)
         # A null take is one value, itself null; a take with motion has many frames.

@@ -25,9 +25,9 @@ def model() -> MotionTokenizer:
     torch.manual_seed(0)
     model = MotionTokenizer(CONFIG).eval()
     for stream in model.streams.values():
-        for layer in stream.quantizer.layers:
-            layer._codebook.embed.normal_()
-            layer._codebook.initted.fill_(True)
+        for codebook in stream.quantizer.codebooks:
+            codebook.embed.normal_()
+            codebook.initted.fill_(True)
     return model
 
 
