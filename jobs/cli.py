@@ -165,6 +165,21 @@ def tokenizer_encode(
     run_by_hand("tokenizer.encode", name or "primitives", store, inputs, overrides, as_json)
 
 
+@tokenizer.command("report")
+def tokenizer_report(
+    overrides: Overrides = None,
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """What each level of codes gives, how codes are used, and every code drawn and in words.
+
+    Example: `gestray tokenizer report split=val`.
+    """
+    run_by_hand("tokenizer.report", name or "tokenizer", store, inputs, overrides, as_json)
+
+
 @anchors.command("verbalize")
 def anchors_verbalize(
     overrides: Overrides = None,

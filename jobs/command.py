@@ -78,10 +78,19 @@ def _print_forms(evaluation: Artifact) -> None:
     results.print(forms_table(scores_of(evaluation.folder), synthetic))
 
 
+def _print_tokenizer(evaluation: Artifact) -> None:
+    from gestray.reports.tables import tokenizer_table
+    from jobs.codebook import mean_errors
+
+    synthetic = evaluation.manifest.metrics["synthetic"]
+    results.print(tokenizer_table(mean_errors(evaluation.folder), synthetic))
+
+
 #: Stages that end with a page and a table, and what prints the table.
 EVALUATIONS: dict[str, Callable[[Artifact], None]] = {
     "anchors.evaluate": _print_forms,
     "evaluate.retrieval": _print_retrieval,
+    "tokenizer.report": _print_tokenizer,
 }
 
 

@@ -145,7 +145,7 @@ def _method_result(
         },
         seeds=[encoder.manifest.config["loop"]["seed"] for encoder in encoders],
         recall_curve={direction: recall_curve(found) for direction, found in ranks.items()},
-        losses=_losses(encoders[0]),
+        losses=losses_of(encoders[0]),
     )
 
 
@@ -164,7 +164,7 @@ def _comparison(
     return Comparison(method, config.baseline, TEXT_TO_GESTURE, gain)
 
 
-def _losses(trained: Artifact) -> list[dict[str, float]]:
+def losses_of(trained: Artifact) -> list[dict[str, float]]:
     """The log of a training without what is no loss."""
     from gestray.training.loop import LOG
 
@@ -275,7 +275,7 @@ def _report(
         grounder=grounder,
         methods=methods,
         comparison=comparison,
-        tokenizer_losses=_losses(tokenizer) if tokenizer else [],
+        tokenizer_losses=losses_of(tokenizer) if tokenizer else [],
         codebook_use=codebook_use(primitives.manifest.metrics) if primitives else {},
         gallery=gallery,
         provenance=[(a.manifest.stage, a.uri, a.manifest.seconds) for a in lineage],

@@ -29,6 +29,7 @@ _STAGES = {
     "ingest.smplx": "jobs.ingest:SMPLX",
     "tokenizer.train": "jobs.tokenizer:TRAIN",
     "tokenizer.encode": "jobs.tokenizer:ENCODE",
+    "tokenizer.report": "jobs.codebook:REPORT_STAGE",
     "anchors.verbalize": "jobs.anchors:VERBALIZE",
     "anchors.ground": "jobs.anchors:GROUND",
     "anchors.evaluate": "jobs.forms:EVALUATE",

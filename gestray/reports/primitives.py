@@ -11,19 +11,20 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gestray.anchors.verbalize import describe_many, sentence
 from gestray.form import HandForm, PhysicalForm
 from gestray.motion.kinematics import joint_positions
 from gestray.motion.skeleton import joint
-from gestray.reports.strips import hands_svg, strip_svg
+from gestray.reports.strips import bars_svg, hands_svg, strip_svg
 from gestray.reports.tokenizer import Primitive
-from gestray.tokenizers.model import MotionTokenizer
+from gestray.tokenizers.model import Motion, MotionTokenizer
 
 # Tokens a code is held for: long enough for the decoder's context to be the code's own.
 _TOKENS = 3
 _FRAMES_DRAWN = 3
+# FLAME's first expression coefficients, which carry most of a face's movement.
+_FLAME = 10
 # Rotation vectors that raise both hands before the chest, out of the T-pose.
 _RAISED = {
     "left_shoulder": (0.0, 0.0, -0.7),
@@ -71,40 +72,33 @@ def primitives(model: MotionTokenizer, first_level: Mapping[str, np.ndarray]) ->
     for part, beside in companions(first_level, size).items():
         counts = np.bincount(first_level[part], minlength=size)
         used = np.flatnonzero(counts)
-        poses_NTC = _decoded(model, beside[used])
-        words = _words(part, poses_NTC)
-        for code, poses_TC, text in zip(used, poses_NTC, words, strict=True):
-            found.append(
-                Primitive(
-                    part=part,
-                    code=int(code),
-                    count=int(counts[code]),
-                    share=float(counts[code] / counts.sum()),
-                    sentence=text,
-                    drawing=_drawing(part, poses_TC),
-                )
-            )
+        motion = _decoded(model, beside[used])
+        shown = zip(used, _words(part, motion), _drawings(part, motion), strict=True)
+        for code, text, drawing in shown:
+            share = float(counts[code] / counts.sum())
+            found.append(Primitive(part, int(code), int(counts[code]), share, text, drawing))
     return sorted(found, key=lambda primitive: -primitive.count)
 
 
-def _decoded(model: MotionTokenizer, codes_NP: np.ndarray) -> Tensor:
-    """Poses (N, T, 165) of first-level codes (N, parts), held."""
-    levels = model.config.quantizers
-    held: dict[str, Tensor] = {}
-    for column, part in enumerate(model.config.parts):
-        codes_NKQ = torch.full((len(codes_NP), _TOKENS, levels), -1)
-        codes_NKQ[..., 0] = torch.from_numpy(codes_NP[:, column])[:, None]
-        held[part] = codes_NKQ
-    return model.decode(held)
+def _decoded(model: MotionTokenizer, codes_NP: np.ndarray) -> Motion:
+    """Motions of first-level codes (N, parts), held."""
+    held = torch.from_numpy(codes_NP)[:, None, :, None].expand(-1, _TOKENS, -1, -1)
+    return model.decode_motion(
+        {part: held[:, :, column] for column, part in enumerate(model.config.parts)}
+    )
 
 
-def _words(part: str, poses_NTC: Tensor) -> list[str]:
-    if part != "hands":
-        return [sentence(form) for form, _ in describe_many(list(poses_NTC))]
-    # Hands are named where the verbalizer looks at them: raised before the chest.
-    raised = poses_NTC.clone().unflatten(-1, (-1, 3))
-    raised[:, :, [joint(name) for name in _RAISED]] = torch.tensor(list(_RAISED.values()))
-    return [_shapes(form) for form, _ in describe_many(list(raised.flatten(-2)))]
+def _words(part: str, motion: Motion) -> list[str]:
+    if part == "hands":
+        # Hands are named where the verbalizer looks at them: raised before the chest.
+        raised = motion.poses.clone().unflatten(-1, (-1, 3))
+        raised[:, :, [joint(name) for name in _RAISED]] = torch.tensor(list(_RAISED.values()))
+        return [_shapes(form) for form, _ in describe_many(list(raised.flatten(-2)))]
+    if part == "face":
+        return [f"The mouth is open by {angle:.0f}°." for angle in _jaw_deg(motion)]
+    if part == "lower":
+        return [_stance(feet) for feet in _stands(motion)]
+    return [sentence(form) for form, _ in describe_many(list(motion.poses))]
 
 
 def _shapes(form: PhysicalForm) -> str:
@@ -116,8 +110,28 @@ def _shapes(form: PhysicalForm) -> str:
     return f"Left hand: {named(form.left)}; right hand: {named(form.right)}."
 
 
-def _drawing(part: str, poses_TC: Tensor) -> str:
-    positions = joint_positions(poses_TC).numpy()
+def _jaw_deg(motion: Motion) -> list[float]:
+    jaw = motion.poses.unflatten(-1, (-1, 3))[:, :, joint("jaw")]
+    return torch.linalg.vector_norm(jaw, dim=-1).mean(dim=1).rad2deg().tolist()
+
+
+def _stands(motion: Motion) -> list[tuple[bool, bool]]:
+    """Whether the left and the right foot stand, of each motion."""
+    assert motion.contacts is not None, "the lower part has contacts"
+    feet = motion.contacts.mean(dim=1).unflatten(-1, (2, 2)).amax(dim=1) > 0.5
+    return [(left, right) for left, right in feet.tolist()]
+
+
+def _stance(stands: tuple[bool, bool]) -> str:
+    left, right = ("stands" if foot else "moves" for foot in stands)
+    return f"Both feet {left[:-1]}." if left == right else f"Left foot {left}, right foot {right}."
+
+
+def _drawings(part: str, motion: Motion) -> list[str]:
+    if part == "face":
+        assert motion.expressions is not None, "the face has expressions"
+        return [bars_svg(values) for values in motion.expressions.mean(dim=1)[:, :_FLAME].numpy()]
+    positions = joint_positions(motion.poses).numpy()
     if part == "hands":
-        return hands_svg(positions[len(positions) // 2])
-    return strip_svg(positions, frames=_FRAMES_DRAWN)
+        return [hands_svg(clip[len(clip) // 2]) for clip in positions]
+    return [strip_svg(clip, _FRAMES_DRAWN, legs=part == "lower") for clip in positions]

@@ -25,12 +25,14 @@ _TRUNK = [
     joint(name) for name in ("left_shoulder", "neck", "right_shoulder", "right_hip", "left_hip")
 ]
 _ARMS = [[joint(f"{side}_{part}") for part in ("shoulder", "elbow", "wrist")] for side in _SIDES]
+_LEGS = [[joint(f"{side}_{part}") for part in ("hip", "knee", "ankle", "foot")] for side in _SIDES]
 _FINGERS = [
     [wrist, *(joint(f"{side}_{finger}{segment}") for segment in (1, 2, 3))]
     for side, wrist in zip(_SIDES, _WRISTS, strict=True)
     for finger in FINGERS
 ]
 _UPPER = sorted({index for line in (_TRUNK, *_ARMS, *_FINGERS) for index in line})
+_WHOLE = sorted({*_UPPER, *(index for line in _LEGS for index in line)})
 
 # The last finger joint is the knuckle before the tip; the tip continues it by
 # this share of the bone before.
@@ -43,7 +45,10 @@ _CELL_MM = (600, 1100)
 
 
 def strip_svg(
-    positions: ArrayLike, frames: int = 6, label: str = "Gesture, upper body from the front"
+    positions: ArrayLike,
+    frames: int = 6,
+    label: str = "Gesture, upper body from the front",
+    legs: bool = False,
 ) -> str:
     """A gesture seen from the front: upper body, arms and fingers, poses left to right.
 
@@ -55,6 +60,7 @@ def strip_svg(
         positions: (T, 55, 3) joint positions in metres, y up.
         frames: poses to show, evenly spread; fewer where the clip is shorter.
         label: what the picture is, for those who do not see it.
+        legs: draw the legs as well.
 
     Returns:
         One `<svg>` element. It scales to its container's width.
@@ -73,13 +79,13 @@ def strip_svg(
     drawn_TJ2 = _front_view(points)
     shown = np.unique(((np.arange(frames) + 0.5) / frames * len(points)).astype(int))
 
-    upper = drawn_TJ2[shown][:, _UPPER]
+    upper = drawn_TJ2[shown][:, _WHOLE if legs else _UPPER]
     reach = int(np.abs(upper[..., 0]).max()) + _MARGIN_MM
     top = int(min(upper[..., 1].min(), drawn_TJ2[shown, _HEAD, 1].min() - 200)) - _MARGIN_MM
     bottom = int(upper[..., 1].max()) + _MARGIN_MM
     cell = int(np.clip(2 * reach, *_CELL_MM))
     poses = [
-        _pose(drawn_TJ2, start, frame, reach + column * cell)
+        _pose(drawn_TJ2, start, frame, reach + column * cell, legs)
         for column, (start, frame) in enumerate(zip((0, *shown[:-1]), shown, strict=True))
     ]
     width = cell * (len(shown) - 1) + 2 * reach
@@ -121,6 +127,23 @@ def hands_svg(positions: ArrayLike, label: str = "Both hands, seen from the palm
     )
 
 
+def bars_svg(values: ArrayLike, label: str = "Coefficients, from -2 to 2") -> str:
+    """Signed values as bars about a line, for what has no shape of its own to draw.
+
+    Args:
+        values: (N,), cut off beyond ±2.
+        label: what the picture is, for those who do not see it.
+    """
+    heights = np.rint(60 * np.clip(np.asarray(values, np.float64), -2, 2)).astype(int)
+    bars = "".join(f"M{30 * (column + 1)} 0V{-height}" for column, height in enumerate(heights))
+    width = 30 * (len(heights) + 1)
+    return (
+        f'<svg class="strip" role="img" aria-label="{escape(label)}" viewBox="0 -130 {width} 260" '
+        f'fill="none" stroke="currentColor"><path d="M0 0H{width}" stroke-width="3" opacity=".3"/>'
+        f'<path d="{bars}" stroke="var(--accent, currentColor)" stroke-width="16"/></svg>'
+    )
+
+
 def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return vector / max(float(np.linalg.norm(vector)), 1e-9)
 
@@ -136,13 +159,14 @@ def _front_view(points: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.rint(1000 * np.stack((x, -centred[..., 1]), axis=-1)).astype(np.int64)
 
 
-def _pose(drawn: NDArray[np.int64], start: int, frame: int, x: int) -> str:
+def _pose(drawn: NDArray[np.int64], start: int, frame: int, x: int, legs: bool) -> str:
     joints = drawn[frame]
     head, neck = joints[_HEAD], joints[_NECK]
     up = (head - neck) / max(float(np.hypot(*(head - neck))), 1.0)
     skull = np.rint(head + 0.8 * _HEAD_RADIUS_MM * up).astype(int)
     trails = [drawn[start : frame + 1, wrist] for wrist in _WRISTS]
     fingers = [_with_tip(joints[line]) for line in _FINGERS]
+    limbs = [*_ARMS, *_LEGS] if legs else _ARMS
     return (
         f'<g transform="translate({x} 0)">'
         f'<path d="{_path(trails)}" stroke="var(--accent, currentColor)" stroke-width="14" '
@@ -151,7 +175,7 @@ def _pose(drawn: NDArray[np.int64], start: int, frame: int, x: int) -> str:
         'stroke-width="40" opacity=".15"/>'
         f'<circle cx="{skull[0]}" cy="{skull[1]}" r="{_HEAD_RADIUS_MM}" fill="currentColor" '
         'stroke="none" opacity=".3"/>'
-        f'<path d="{_path(joints[line] for line in _ARMS)}" stroke-width="24"/>'
+        f'<path d="{_path(joints[line] for line in limbs)}" stroke-width="24"/>'
         f'<path d="{_path(fingers)}" stroke="var(--accent, currentColor)" stroke-width="13"/>'
         "</g>"
     )

@@ -9,6 +9,7 @@ from gestray.metrics.forms import FieldScore
 from gestray.metrics.retrieval import DIRECTIONS
 from gestray.reports.page import number, percent, span
 from gestray.reports.retrieval import DIRECTION_TITLES, METRICS, MethodResult, best_values
+from gestray.reports.tokenizer import MEASURES as TOKENIZER_MEASURES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,4 +82,26 @@ def forms_table(scores: Mapping[str, Mapping[str, FieldScore]], synthetic: bool)
         if score.total:
             found = (percent(fields[name].accuracy) for fields in scores.values())
             table.add_row(name, *found, number(score.total))
+    return table
+
+
+def tokenizer_table(errors: Mapping[str, Sequence[Mapping[str, float]]], synthetic: bool) -> Table:
+    """Errors of each part with 1, 2, … levels; `errors` as `TokenizerReport` has them."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(
+        title="Reconstruction by number of levels",
+        caption="synthetic data" if synthetic else None,
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("part")
+    table.add_column("measure")
+    for level in range(1, 1 + max(map(len, errors.values()))):
+        table.add_column(str(level), justify="right")
+    for part, rows in errors.items():
+        for measure, title, unit in TOKENIZER_MEASURES:
+            if measure in rows[0]:
+                table.add_row(part, f"{title}, {unit}", *(f"{row[measure]:.2f}" for row in rows))
     return table

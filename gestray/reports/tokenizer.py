@@ -7,12 +7,19 @@ from dataclasses import dataclass, field
 
 from gestray.reports.page import render_page
 
-# Name, title, unit; of each, lower is better.
+# Name, title, unit; see `gestray.metrics.reconstruction`.
 MEASURES = (
-    ("mpjpe_mm", "Joint position", "mm"),
-    ("geodesic_deg", "Joint rotation", "degrees"),
-    ("velocity_mm_s", "Joint velocity", "mm/s"),
+    ("wrist_mm", "Wrists", "mm"),
+    ("finger_mm", "Fingers", "mm"),
+    ("mpjpe_mm", "Position", "mm"),
+    ("geodesic_deg", "Rotation", "°"),
+    ("velocity_mm_s", "Velocity", "mm/s"),
+    ("translation_mm", "Translation", "mm"),
+    ("contacts_right", "Contacts right", "share"),
+    ("expressions_rms", "Expressions", "RMS"),
 )
+# Those drawn over the levels, for all parts that have them.
+_DRAWN = ("mpjpe_mm", "geodesic_deg", "velocity_mm_s")
 
 
 @dataclass(frozen=True)
@@ -23,9 +30,9 @@ class TokenizerReport:
         synthetic: the corpus is synthetic; said wherever a figure is printed.
         split: whose phrases were rebuilt.
         corpus: facts of the corpus, label → value.
-        gesture: ``wrist_mm``, ``finger_mm`` with all levels.
-        errors: part → for 1, 2, … levels a mapping of `MEASURES`; those a part does not
-            have (the face has no positions) are missing.
+        gesture: for 1, 2, … levels the errors of ``wrist_mm`` and ``finger_mm``.
+        errors: part → the same of the other `MEASURES`; those a part does not have (the
+            face has no positions) are missing.
         codebook_use: part → one (fraction of codes in use, perplexity) a level.
         losses: rows of the training run, each with `step` and named losses.
         primitives: file name of the page that shows every code.
@@ -36,7 +43,7 @@ class TokenizerReport:
     synthetic: bool
     split: str
     corpus: Mapping[str, str | int | float]
-    gesture: Mapping[str, float]
+    gesture: Sequence[Mapping[str, float]]
     errors: Mapping[str, Sequence[Mapping[str, float]]]
     codebook_use: Mapping[str, Sequence[tuple[float, float]]]
     losses: Sequence[Mapping[str, float]] = ()
@@ -77,10 +84,12 @@ def render(report: TokenizerReport) -> str:
             ),
         )
         for measure, title, unit in MEASURES
+        if measure in _DRAWN
     ]
     return render_page(
         "tokenizer.html.j2",
         report=report,
+        tables={"gestures": report.gesture, **report.errors},
         measures=MEASURES,
         quality_figures=[(title, figure) for title, figure in quality if figure],
         codebook_figure=figures.codebook_use(report.codebook_use),

@@ -28,7 +28,7 @@ def report() -> TokenizerReport:
         synthetic=True,
         split="test",
         corpus={"takes": 12},
-        gesture={"wrist_mm": 12.34, "finger_mm": 6.78},
+        gesture=[{"wrist_mm": 45.6, "finger_mm": 9.1}, {"wrist_mm": 12.34, "finger_mm": 6.78}],
         errors={"body": body, "face": face},
         codebook_use={"body": [(0.97, 231.0), (0.5, 120.0)], "face": [(0.88, 190.0)]},
         losses=[{"step": i, "loss": 1.0 / (i + 1)} for i in range(5)],
@@ -39,7 +39,16 @@ def report() -> TokenizerReport:
 
 def test_report_holds_the_figures_given(read_page) -> None:
     page = read_page(render(report()))
-    for figure in ("12.3 mm", "6.8 mm", "30.25", "15.12", "0.75", "97.0 %", "perplexity 231"):
+    for figure in (
+        "45.60",
+        "12.3 mm",
+        "6.8 mm",
+        "30.25",
+        "15.12",
+        "0.75",
+        "97.0 %",
+        "perplexity 231",
+    ):
         assert figure in page.text, figure
     assert "<b>us</b>" in page.text  # escaped, so a reader sees it
     # position, rotation, velocity; codes in use; losses
@@ -50,7 +59,7 @@ def test_report_holds_the_figures_given(read_page) -> None:
 def test_a_part_without_positions_has_no_column_of_them(read_page) -> None:
     only_face = replace(report(), errors={"face": report().errors["face"]})
     text = read_page(render(only_face)).text
-    assert "Joint rotation" in text and "Joint position" not in text
+    assert "Rotation, °" in text and "Position, mm" not in text
 
 
 def test_page_of_primitives_lists_every_code_and_escapes_it(read_page) -> None:
