@@ -91,7 +91,7 @@ SPEAKERS: tuple[Speaker, ...] = (
         liveliness=0.7,
         sway_m=0.013,
         stillness_s=1.6,
-        steps=0.49,
+        steps=0.64,
     ),
     Speaker(
         number=102,
@@ -111,7 +111,7 @@ SPEAKERS: tuple[Speaker, ...] = (
         liveliness=0.5,
         sway_m=0.01,
         stillness_s=2.6,
-        steps=0.28,
+        steps=0.36,
     ),
     Speaker(
         number=103,
@@ -131,7 +131,7 @@ SPEAKERS: tuple[Speaker, ...] = (
         liveliness=1.0,
         sway_m=0.018,
         stillness_s=1.1,
-        steps=0.63,
+        steps=0.8,
     ),
     Speaker(
         number=104,
@@ -151,7 +151,7 @@ SPEAKERS: tuple[Speaker, ...] = (
         liveliness=0.6,
         sway_m=0.012,
         stillness_s=2.0,
-        steps=0.7,
+        steps=0.8,
     ),
     Speaker(
         number=105,
@@ -171,7 +171,7 @@ SPEAKERS: tuple[Speaker, ...] = (
         liveliness=0.8,
         sway_m=0.014,
         stillness_s=1.5,
-        steps=0.35,
+        steps=0.45,
     ),
     Speaker(
         number=106,
@@ -191,7 +191,7 @@ SPEAKERS: tuple[Speaker, ...] = (
         liveliness=0.65,
         sway_m=0.011,
         stillness_s=1.8,
-        steps=0.42,
+        steps=0.55,
     ),
     Speaker(
         number=107,
@@ -211,7 +211,7 @@ SPEAKERS: tuple[Speaker, ...] = (
         liveliness=0.55,
         sway_m=0.008,
         stillness_s=3.0,
-        steps=0.21,
+        steps=0.27,
     ),
     Speaker(
         number=108,
@@ -231,6 +231,6 @@ SPEAKERS: tuple[Speaker, ...] = (
         liveliness=0.9,
         sway_m=0.017,
         stillness_s=1.2,
-        steps=0.56,
+        steps=0.73,
     ),
 )
