@@ -184,11 +184,11 @@ def _start_of_stroke(
     frame = torch.arange(frames)
     clip = torch.arange(len(unit))
     first, _ = first_and_last(unit)
-    # Of a run that starts in a posture: when the hands leave it, and pause next.
-    leaves, _ = _first_and_last_movement(unit, speed)
-    arrives = _first_pause(unit & (frame >= leaves[:, None]), speed)
+    # Of a run that starts in a posture: when the hands pause next elsewhere.
     posture = place[clip, first][:, None]
     away = (place - posture).norm(dim=-1)
+    has_left = (unit & (away >= thresholds.LEFT_POSTURE)).cummax(dim=1).values
+    arrives = _first_pause(unit & has_left, speed)
     way = away[clip, arrives.clamp(max=frames - 1)][:, None]
     # Hands that come back to the posture and leave it again move to and from it.
     comes_back = unit & (frame >= arrives[:, None]) & (away <= thresholds.COMES_BACK_SHARE * way)
@@ -205,8 +205,8 @@ def _start_of_stroke(
 
 
 def _first_and_last_movement(unit: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last frame (B,) of runs (B, T) that is no stillness; of the run if all is still."""
-    moving = unit & (speed >= thresholds.STILL_SPEED)
+    """First and last frame (B,) of runs (B, T) in which hands move; of the run if they never do."""
+    moving = unit & (speed >= thresholds.IDLE_SPEED)
     return first_and_last(torch.where(moving.any(dim=1, keepdim=True), moving, unit))
 
 

@@ -70,6 +70,8 @@ SECOND_HAND_SHARE = 0.20
 RISEN = 0.15
 # Arm lengths a second. Holds in real speech drift below 0.12 (5 % of frames).
 STILL_SPEED = 0.12
+# Hands that wait in a posture wander at up to this, the quiet quarter of real speech.
+IDLE_SPEED = 0.40
 # A phase ends where speed has a minimum at most this share of its peak (Kita et al. 1998 set
 # phase boundaries at such changes of speed and direction).
 PHASE_MINIMUM_SHARE = 0.5
@@ -77,6 +79,8 @@ PHASE_MINIMUM_SHARE = 0.5
 # distance in both hands together below which two are the same.
 STAYED_S = 0.15
 SAME_POSTURE = 0.20
+# Distance in both hands together from which hands have left a posture: twice what tokens jitter.
+LEFT_POSTURE = 0.12
 # Hands have come back to a posture within this share of their way from it.
 COMES_BACK_SHARE = 0.35
 # Seconds before and after a pause in which the hands are clearly faster.
@@ -103,8 +107,8 @@ LARGE_FROM = 0.60
 # Mean speed while moving. Real speech: 0.41 / 0.80 / 1.4 / 2.7 at 25 / 50 / 75 / 95 %.
 MODERATE_FROM = 0.60
 FAST_FROM = 1.60
-# A swing counts once the hand has crossed from the outer third on one side to the other's.
-SWING_LEVELS = (1 / 3, 2 / 3)
+# A swing counts once the hand has crossed the middle fifth of its range.
+SWING_LEVELS = (0.4, 0.6)
 # How far a path bows out, to its length: a circular arc of 110 degrees by 0.24.
 ARC_FROM_BOW = 0.20
 # Width of the path to its length: a circle has 1.
@@ -177,7 +181,7 @@ HEAD_DRIFT_S = 0.20
 NOD_FROM = 0.05
 SHAKE_FROM = 0.08
 # Change of the lean to one side when the gesture begins and ends.
-TILT_FROM = 0.09
+TILT_FROM = 0.11
 
 # --- both hands -----------------------------------------------------------------------
 # Change of the distance between the wrists, arm lengths, and its share of both ways.

@@ -136,8 +136,7 @@ def _range(x: Tensor, mask: Tensor) -> Tensor:
 def _swings(u: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Swings of u (B, 2, T) from end to end of its range, and the sense (+1, -1) of the first.
 
-    Counted with hysteresis: a swing has gone from the lowest third of the range to
-    the highest, or back.
+    Counted with hysteresis: a swing has crossed the middle of the range whole, up or down.
     """
     low = u.masked_fill(~mask, torch.inf).amin(dim=2, keepdim=True)
     high = u.masked_fill(~mask, -torch.inf).amax(dim=2, keepdim=True)
