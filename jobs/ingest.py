@@ -265,12 +265,15 @@ def _chain(first: Take, rest: Iterator[Take]) -> Iterator[Take]:
 
 
 def _source_of(run: StageRun[Any], expected: str) -> str:
-    """The corpus: the input artifact, or where the config says."""
+    """The corpus: the input artifact, or where the config says.
+
+    A whole path, for tasks run in folders of their own.
+    """
     if "corpus" in run.inputs:
         return run.inputs["corpus"].uri
     if run.config.source is None:
         raise UserError(f"ingest: no source given; expected {expected}")
-    return run.config.source
+    return Folder(run.config.source).uri
 
 
 def _run_beat2(run: StageRun[IngestConfig]) -> StageResult:

@@ -243,7 +243,9 @@ def test_inspecting_a_bvh_file(bvh_corpus, gestray):
     assert all(name in listed.out for name in ("beat", "mixamo", "cmu", "fingers51"))
 
 
-def test_a_folder_of_smplx_motion(tmp_path, gestray, ray_cluster):
+def test_a_folder_of_smplx_motion(tmp_path, monkeypatch, gestray, ray_cluster):
+    """Named by a relative path: tasks run elsewhere."""
+    monkeypatch.chdir(tmp_path)
     root = tmp_path / "amass" / "Subject 1"
     root.mkdir(parents=True)
     motion = np.zeros((120, 156))
@@ -251,7 +253,7 @@ def test_a_folder_of_smplx_motion(tmp_path, gestray, ray_cluster):
     np.savez(root / "good.npz", poses=motion, trans=np.zeros((120, 3)), mocap_framerate=60)
     np.savez(root / "bad.npz", poses=motion[:, :70], mocap_framerate=60)
     (root / "good.txt").write_text("hello there")
-    outcome = gestray("ingest", "smplx", root.parent, "--out", tmp_path / "store", "--json")
+    outcome = gestray("ingest", "smplx", "amass", "--out", tmp_path / "store", "--json")
     assert outcome.code == 0, outcome.err
     report = outcome.json
     assert (report["rows_in"], report["rows_out"], report["rows_quarantined"]) == (2, 1, 1)
