@@ -13,8 +13,9 @@ from gestray.corpora.synthetic.gold import gold_form, gold_phases
 from gestray.corpora.synthetic.motion import TakeMotion
 from gestray.corpora.synthetic.script import Utterance
 from gestray.corpora.synthetic.stroke import FPS, Gesture
-from gestray.corpora.synthetic.voice import SAMPLE_RATE, Phone
+from gestray.corpora.synthetic.voice import SAMPLE_RATE
 from gestray.form import PhysicalForm
+from gestray.speech.textgrid import Interval, format_textgrid
 
 FOLDERS = ("smplxflame_30", "textgrid", "sem", "emo", "gold")
 AUDIO_FOLDER = "wave16k"
@@ -59,55 +60,13 @@ def write_take(
 
 
 def _textgrid(utterances: list[Utterance], seconds: float) -> str:
-    """Words and phones as a TextGrid in Praat's long format."""
-    tiers = {
-        "words": [
-            Phone(word.start_s, word.end_s, word.text)
-            for utterance in utterances
-            for word in utterance.words
-        ],
+    """Words and phones, the two tiers that BEAT2 has."""
+    words = [word for utterance in utterances for word in utterance.words]
+    tiers: dict[str, list[Interval]] = {
+        "words": [(word.start_s, word.end_s, word.text) for word in words],
         "phones": [phone for utterance in utterances for phone in utterance.phones],
     }
-    lines = [
-        'File type = "ooTextFile"',
-        'Object class = "TextGrid"',
-        "",
-        "xmin = 0",
-        f"xmax = {seconds:.3f}",
-        "tiers? <exists>",
-        f"size = {len(tiers)}",
-        "item []:",
-    ]
-    for number, (name, spoken) in enumerate(tiers.items(), 1):
-        intervals = _without_gaps(spoken, seconds)
-        lines += [
-            f"    item [{number}]:",
-            '        class = "IntervalTier"',
-            f'        name = "{name}"',
-            "        xmin = 0",
-            f"        xmax = {seconds:.3f}",
-            f"        intervals: size = {len(intervals)}",
-        ]
-        for index, interval in enumerate(intervals, 1):
-            lines += [
-                f"        intervals [{index}]:",
-                f"            xmin = {interval.start_s:.4f}",
-                f"            xmax = {interval.end_s:.4f}",
-                f'            text = "{interval.label}"',
-            ]
-    return "\n".join(lines) + "\n"
-
-
-def _without_gaps(spoken: list[Phone], seconds: float) -> list[Phone]:
-    """`spoken` with empty intervals in its gaps, as Praat wants it."""
-    intervals: list[Phone] = []
-    now = 0.0
-    for phone in spoken:
-        if phone.start_s > now:
-            intervals.append(Phone(now, phone.start_s, ""))
-        intervals.append(phone)
-        now = phone.end_s
-    return [*intervals, Phone(now, seconds, "")]
+    return format_textgrid(tiers, seconds)
 
 
 def _semantics(utterances: list[Utterance], seconds: float) -> str:
