@@ -14,7 +14,7 @@ import io
 import os
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import soundfile
@@ -185,10 +185,36 @@ def _check_container(stream: BinaryIO, file: str) -> None:
 
 
 def _check_riff(stream: BinaryIO, file: str, head: bytes, size: int) -> None:
-    """Refuse a RIFF file that is shorter than its header says."""
-    declared = int.from_bytes(head[4:8], "big" if head[:4] == b"RIFX" else "little")
+    """Refuse a RIFF file that is shorter than its header or its data chunk says."""
+    order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
+    declared = int.from_bytes(head[4:8], order)
     if declared not in _UNKNOWN_RIFF_SIZES and size < declared + 8:
         raise BadInput(file, "size", f"{size} bytes", f"{declared + 8}, as the header says")
+    start, declared = _data_chunk(stream, len(head), order)
+    if size - start < declared:
+        found = f"{size - start} bytes of samples"
+        raise BadInput(file, "size", found, f"{declared}, as the data chunk says")
+
+
+def _data_chunk(stream: BinaryIO, at: int, order: Literal["big", "little"]) -> tuple[int, int]:
+    """Byte at which the samples begin, and how many bytes they are said to be; 0 if unknown.
+
+    Chunks follow one another from `at`. In RF64 a chunk ahead of the others has the sizes
+    that 32 bits cannot hold. https://tech.ebu.ch/docs/tech/tech3306v1_0.pdf
+    """
+    long_size = 0
+    while True:
+        stream.seek(at)
+        chunk = stream.read(24)
+        if len(chunk) < 8 or not chunk[:4].isascii():
+            return 0, 0  # what there is instead, libsndfile will say
+        at += 8
+        name, size = chunk[:4], int.from_bytes(chunk[4:8], order)
+        if name == b"data":
+            return at, long_size if size in _UNKNOWN_RIFF_SIZES else size
+        if name == b"ds64":
+            long_size = int.from_bytes(chunk[16:24], order)
+        at += size + size % 2
 
 
 def _check_mp3(stream: BinaryIO, file: str) -> None:

@@ -143,6 +143,20 @@ def test_size_unknown_to_the_writer_is_no_damage() -> None:
     assert decode_audio(io.BytesIO(piped), "f") == decode_audio(io.BytesIO(WHOLE), "f")
 
 
+def test_samples_that_the_data_chunk_promises_are_there() -> None:
+    """Whatever comes before the chunk, and where 64 bits hold its size."""
+    more = (len(WHOLE) - 44 + 2).to_bytes(4, "little")
+    note = b"LIST\x03\x00\x00\x00abc\x00"
+    piped = WHOLE[:4] + b"\xff\xff\xff\xff" + WHOLE[8:36] + note + WHOLE[36:]
+    long = encoded(tone(SAMPLE_RATE), SAMPLE_RATE, "RF64", "PCM_16")
+    for whole in (piped, long, WHOLE):
+        assert len(decode_audio(io.BytesIO(whole), "f")) == 2 * SAMPLE_RATE
+    overstated = piped[:52] + more + piped[56:]
+    for cut in (overstated, long[:-2], WHOLE[:40] + more + WHOLE[44:]):
+        with pytest.raises(BadInput, match=r"(32000|31998) bytes of samples"):
+            decode_audio(io.BytesIO(cut), "f")
+
+
 # --- drift ----------------------------------------------------------------
 
 
