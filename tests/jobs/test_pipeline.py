@@ -154,9 +154,29 @@ def test_a_killed_pipeline_goes_on_where_it_was(
     assert all(stage["up_to_date"] for stage in again["stages"])
     assert time.monotonic() - started < 30
 
+    _check_reports(gestray, store)
+
     hits = gestray("index", "search", "I have no idea", "-k", 3, "--store", store, "--json").json
     assert [hit["rank"] for hit in hits["hits"]] == [1, 2, 3]
     assert hits["hits"][0]["score"] >= hits["hits"][1]["score"]
+
+
+def _check_reports(gestray, store: Path) -> None:
+    """What the tokenizer and the verbalizer are worth, of the pipeline's own artifacts."""
+    codebook = gestray("tokenizer", "report", "--store", store, "--json").json
+    metrics = codebook["metrics"]
+    assert metrics["synthetic"] is True
+    assert 0 < metrics["gesture.levels6.wrist_mm"] < metrics["gesture.levels1.wrist_mm"]
+    assert metrics["hands.levels6.mpjpe_mm"] < metrics["hands.levels1.mpjpe_mm"]
+    page = (Path(codebook["artifact"]) / "primitives.html").read_text()
+    assert page.count('<li class="card"') > 50
+
+    forms = gestray("anchors", "evaluate", "--store", store, "--json").json
+    metrics = forms["metrics"]
+    assert forms["rows_in"] == forms["rows_out"] == metrics["gestures"] > 0
+    assert metrics["recorded.handedness"] >= 0.95
+    assert 0 < metrics["through_tokens.handedness"] <= 1
+    assert "Confusions: through tokens" in (Path(forms["artifact"]) / "report.html").read_text()
 
 
 @pytest.mark.ray
