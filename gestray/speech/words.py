@@ -9,8 +9,9 @@ wrong. A transcript without times is words as well (`words_of_text`).
 from __future__ import annotations
 
 import codecs
+from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gestray.errors import BadInput, shorten
@@ -27,7 +28,10 @@ SILENCE = frozenset({"", "sp", "sil", "<eps>"})
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One spoken word; times (seconds) and stress are None when unknown."""
+    """One spoken word; times (seconds) and stress are None when unknown.
+
+    `stressed` is whether one of its vowels carries primary stress.
+    """
 
     word: str
     start_s: float | None = None
@@ -53,6 +57,9 @@ def parse_words(data: bytes, file: str) -> list[Word]:
     TextGrid (long or short) the tier ``words`` is read; for JSON see
     `word_json`. Text is UTF-8 or, with a byte order mark, UTF-16.
 
+    Where a tier ``phones`` marks stress by digits, as English aligners do (ARPAbet's 0, 1
+    and 2), it says which words are stressed.
+
     JSON words without times, such as numbers in WhisperX, share the time
     between their neighbours by their letters; where no word has times, all
     times are None.
@@ -71,11 +78,15 @@ def parse_words(data: bytes, file: str) -> list[Word]:
             file, "size", f"more than {MAX_WORDS_BYTES} bytes", "the words of one recording"
         )
     text = decode_text(data, file)
-    is_json = text.lstrip()[:1] in ("[", "{")
-    spans = parse_word_json(text, file) if is_json else _words_tier(text, file)
+    if text.lstrip()[:1] in ("[", "{"):
+        spans, phones = parse_word_json(text, file), None
+    else:
+        tiers = parse_textgrid(text, file)
+        spans, phones = _words_tier(tiers, file), _tier(tiers, "phones")
     check_order(spans, file)
     words = [Word(span.word.strip(), span.start_s, span.end_s) for span in fill_times(spans)]
-    return [word for word in words if not _is_silence(word.word)]
+    words = [word for word in words if not _is_silence(word.word)]
+    return words if phones is None else _with_stress(words, phones)
 
 
 def words_of_text(text: str) -> list[Word]:
@@ -112,20 +123,42 @@ def decode_text(data: bytes, file: str) -> str:
         raise BadInput(file, "text encoding", found, expected) from None
 
 
-def _words_tier(text: str, file: str) -> list[Span]:
+_Tiers = list[tuple[str, list[Interval]]]
+
+
+def _tier(tiers: _Tiers, name: str) -> list[Interval] | None:
+    """The one tier of a name; None where there is none, or more than one."""
+    found = [intervals for tier, intervals in tiers if tier.strip().lower() == name]
+    return found[0] if len(found) == 1 else None
+
+
+def _words_tier(tiers: _Tiers, file: str) -> list[Span]:
     """Intervals of the tier ``words``, silences included."""
-    tiers = parse_textgrid(text, file)
-    words = [intervals for name, intervals in tiers if name.strip().lower() == "words"]
-    if len(words) != 1:
+    words = _tier(tiers, "words")
+    if words is None:
         names = ", ".join(repr(name) for name, _ in tiers) or "no tier"
         raise BadInput(file, "tiers", names, "exactly one interval tier named 'words'")
-    for number, (start, end, label) in enumerate(words[0], 1):
+    for number, (start, end, label) in enumerate(words, 1):
         if start == end and not _is_silence(label):
             found = f"{shorten(repr(label))} from {start:g} s to {end:g} s"
             raise BadInput(file, f"tier words, interval {number}", found, "an end after the start")
     return [
         Span(f"tier words, interval {number}", label, start, end)
-        for number, (start, end, label) in enumerate(words[0], 1)
+        for number, (start, end, label) in enumerate(words, 1)
+    ]
+
+
+def _with_stress(words: Sequence[Word], phones: Sequence[Interval]) -> list[Word]:
+    """Words with their stress, where the phones say it at all."""
+    if not any(label.strip()[-1:] in ("0", "1", "2") for *_, label in phones):
+        return list(words)
+    # By their middles, so that rounded boundaries do not hand a phone to the next word.
+    stressed = sorted((a + b) / 2 for a, b, label in phones if label.strip().endswith("1"))
+    return [
+        replace(word, stressed=bisect(stressed, word.start_s) < bisect(stressed, word.end_s))
+        if word.start_s is not None and word.end_s is not None
+        else word
+        for word in words
     ]
 
 

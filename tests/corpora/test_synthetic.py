@@ -156,7 +156,7 @@ def test_words_come_in_utterances(takes):
     assert utterances > 40 and all(2.2 < rate < 3.6 for rate in rates)
 
 
-def test_phones_tier_says_the_words_and_marks_stress(corpus):
+def test_phones_tier_says_the_words_and_marks_stress(corpus, takes):
     text = (corpus[0] / "textgrid" / "102_ben_0_1_1.TextGrid").read_text()
     assert text.count('class = "IntervalTier"') == 2
     words, phones = (
@@ -173,6 +173,8 @@ def test_phones_tier_says_the_words_and_marks_stress(corpus):
         assert inside and sum(label.endswith("1") for label in inside) <= 1, word
     stressed = sum(label.endswith("1") for _, _, label in sounds)
     assert 0.3 < stressed / len(spoken) < 0.8
+    (take,) = [take for take in takes if take.take_id == "102_ben_0_1_1"]
+    assert sum(word.stressed for word in take.words) == stressed
 
 
 def test_motion_is_within_human_bounds(takes):

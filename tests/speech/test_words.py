@@ -59,10 +59,32 @@ def test_other_tiers_are_read_over() -> None:
     text = (
         'File type = "ooTextFile"\nObject class = "TextGrid"\n0 9 <exists> 3\n'
         '"TextTier" "marks" 0 9 1  0.5 "click"\n'
-        '"IntervalTier" "phones" 0 9 1  0 9 "AH0"\n'
+        '"IntervalTier" "phonemes" 0 9 1  0 9 "AH0"\n'
         '"IntervalTier" "words" 0 9 1  0 9 "a"\n'
     )
     assert parse_words(text.encode(), "f") == [Word("a", 0, 9)]
+
+
+@pytest.mark.parametrize(
+    ("phones", "stressed"),
+    [
+        (["DH", "AH0", "T", "AY1", "ER2"], [False, True]),
+        (["DH", "AH", "T", "AY", "ER"], [None, None]),  # no digits: stress is unknown
+        (["", "AH1", "", "AY2", "ER0"], [True, False]),
+    ],
+)
+def test_phones_with_digits_tell_which_words_are_stressed(phones, stressed) -> None:
+    # Boundaries of phones may be rounded across those of words.
+    bounds = [(0, 0.2), (0.2, 0.501), (0.499, 0.7), (0.7, 0.8), (0.8, 1)]
+    tiers = {
+        "phones": [(a, b, label) for (a, b), label in zip(bounds, phones, strict=True)],
+        "words": [(0, 0.5, "the"), (0.5, 1, "tire")],
+    }
+    text = 'File type = "ooTextFile"\nObject class = "TextGrid"\n0 1 <exists> 2\n'
+    for name, intervals in tiers.items():
+        text += f'"IntervalTier" "{name}" 0 1 {len(intervals)}\n'
+        text += "".join(f'{start} {end} "{label}"\n' for start, end, label in intervals)
+    assert [word.stressed for word in parse_words(text.encode(), "f")] == stressed
 
 
 def test_accepts_scientific_notation_and_rounding_overlap() -> None:
