@@ -25,6 +25,9 @@ from gestray.views.view import View
 LANE = "_lane"
 # Chunks a read-ahead dataset holds at most: bounds the driver's bookkeeping for long runs.
 CHUNKS_PER_DATASET = 512
+# Of the cluster's object store, how much all ranks together read ahead into. Ray Data's own
+# share is for each of them, so two ranks would already fill it.
+OBJECT_STORE_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class SampleStream:
         self, lanes: Sequence[int], first_step: int, steps: int, readers: int = 1
     ) -> Iterator[pa.Table]:
         """As `local_batches`, with `readers` Ray tasks reading ahead."""
-        parts = self._ray_parts(self.plan.chunks(lanes, first_step, steps), readers)
+        share = OBJECT_STORE_SHARE * len(lanes) / self.plan.lanes
+        parts = self._ray_parts(self.plan.chunks(lanes, first_step, steps), readers, share)
         return rebatch(parts, lanes, self.plan.samples_per_lane, steps)
 
     def read_chunk(self, chunk: Chunk, refs: Mapping[int, TakeRef] | Sequence[TakeRef]) -> pa.Table:
@@ -71,8 +75,12 @@ class SampleStream:
         rows = pa.concat_tables(tables).take(np.argsort(np.concatenate(positions)))
         return rows.append_column(LANE, pa.array(np.full(len(chunk), chunk.lane, dtype=np.int32)))
 
-    def _ray_parts(self, chunks: Iterator[Chunk], readers: int) -> Iterator[pa.Table]:
+    def _ray_parts(self, chunks: Iterator[Chunk], readers: int, share: float) -> Iterator[pa.Table]:
+        import ray
         import ray.data
+
+        object_store_bytes = ray.cluster_resources().get("object_store_memory", 0)
+        limits = ray.data.ExecutionResources(object_store_memory=share * object_store_bytes)
 
         # The reader carries no catalogue: every item brings the takes it needs.
         reader = SampleStream(self.takes, (), self.view, self.plan)
@@ -84,6 +92,7 @@ class SampleStream:
             dataset = ray.data.from_items(items, override_num_blocks=len(items))
             options = dataset.context.execution_options
             options.preserve_order = True
+            options.resource_limits = limits
             dataset.context.enable_progress_bars = False
             parts = dataset.map_batches(
                 functools.partial(_read_item, stream=reader),
@@ -92,9 +101,14 @@ class SampleStream:
                 compute=ray.data.TaskPoolStrategy(size=readers),
                 num_cpus=0.5,
             )
-            yield from parts.iter_batches(
-                batch_size=None, batch_format="pyarrow", prefetch_batches=2 * readers
+            arriving: Iterator[Any] = iter(
+                parts.iter_batches(
+                    batch_size=None, batch_format="pyarrow", prefetch_batches=readers
+                )
             )
+            # A copy, because a rank waits with a chunk of each of its lanes: left where they
+            # are, those would fill a small object store and make it spill.
+            yield from (part.take(np.arange(len(part))) for part in arriving)
 
 
 def _read_item(items: Any, stream: SampleStream) -> pa.Table:

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 
-SPILLED_BYTES = 50 << 20
 PROCESS_BYTES = 1 << 30
 
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_ingest_and_an_epoch_hardly_spill(tmp_path: Path) -> None:
+def test_ingest_and_an_epoch_spill_nothing(tmp_path: Path) -> None:
     """On a cluster of its own: the session's has an object store of another size."""
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     run = subprocess.run(
@@ -31,10 +30,9 @@ def test_ingest_and_an_epoch_hardly_spill(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
-    print(found)
+    print(found)  # shown with -s, for docs/performance.md
     assert found["corpus_bytes"] >= 4 * found["object_store_bytes"]
     assert found["takes"] == 110
     assert found["steps"] * 64 >= found["windows"] > 9000
-    assert found["ingest_spilled_bytes"] == 0
-    assert found["epoch_spilled_bytes"] <= SPILLED_BYTES
+    assert found["ingest_spilled_bytes"] == found["epoch_spilled_bytes"] == 0
     assert max(found["driver_bytes"], found["worker_bytes"]) <= PROCESS_BYTES
