@@ -19,7 +19,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
@@ -85,7 +84,7 @@ def align(audio: bytes, transcript: str, file: str) -> Alignment:
         BadInput: the transcript has no words, or is not that of this recording.
         UserError: the extra ``align`` is not installed.
     """
-    if not all(map(find_spec, ("num2words", "pocketsphinx"))):
+    if not all(map(find_spec, ("num2words", "pocketsphinx", "rapidfuzz"))):
         raise UserError("to align a transcript, install the extra: pip install 'gestray[align]'")
     words = [word.word for word in words_of_text(transcript)]
     if not words:
@@ -250,14 +249,20 @@ def _language_model(tokens: Sequence[str]) -> str:
 
 
 def _anchors(tokens: Sequence[str], heard: Sequence[_Timed]) -> dict[int, _Timed]:
-    """Tokens that were heard in their place, within long enough runs, by index."""
-    matcher = SequenceMatcher(None, tokens, [word for word, _, _ in heard], autojunk=False)
+    """Tokens that were heard in their place, within long enough runs, by index.
+
+    The edits from one to the other are the fewest for the recording as a whole.
+    Longest common runs first, as in `difflib`, would match a passage that is
+    said again to the time it was heard best, and lose all that lies between.
+    """
+    from rapidfuzz.distance import Levenshtein
+
     run = min(_ANCHOR_WORDS, len(tokens))
     return {
-        block.a + i: heard[block.b + i]
-        for block in matcher.get_matching_blocks()
-        if block.size >= run
-        for i in range(block.size)
+        token: word
+        for edit in Levenshtein.opcodes(tokens, [word for word, _, _ in heard])
+        if edit.tag == "equal" and edit.src_end - edit.src_start >= run
+        for token, word in enumerate(heard[edit.dest_start : edit.dest_end], edit.src_start)
     }
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gestray.errors import BadInput, UserError
 from gestray.speech.audio import SAMPLE_RATE, read_audio
@@ -15,8 +19,9 @@ from gestray.speech.words import Word, format_words, parse_words, read_words
 
 pytest.importorskip("pocketsphinx", reason="needs the extra `align`")
 pytest.importorskip("num2words", reason="needs the extra `align`")
+pytest.importorskip("rapidfuzz", reason="needs the extra `align`")
 
-from gestray.speech.alignment import _language_model, align
+from gestray.speech.alignment import _anchors, _language_model, align
 from jobs.speech import QUARANTINE, align_files
 
 
@@ -45,6 +50,54 @@ def test_a_real_recording(recordings: list[tuple[bytes, list[Word]]]) -> None:
         assert median <= 0.02 and p90 <= 0.06
         assert found.recognized > 0.8 and not found.approximated and not found.interpolated
         assert parse_words(format_words(found.words, len(audio) / 32_000).encode(), "f")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("minutes", "wrong"), [(5, 0.0), (10, 0.0), (10, 0.03)])
+def test_a_long_recording_that_repeats_itself(
+    recordings: list[tuple[bytes, list[Word]]], minutes: int, wrong: float
+) -> None:
+    """Every minute is heard again two minutes later, `wrong` of the words are transcribed wrongly.
+
+    Prints the figures of docs/figures.md: `pytest -m slow -rP -k repeats_itself`.
+    """
+    audio = b"".join(recordings[turn % 2][0] for turn in range(minutes))
+    rng = np.random.default_rng(minutes)
+    vocabulary = [word.word for _, words in recordings for word in words]
+    written: list[str] = []
+    reference: list[float | None] = []  # start of the word, None where it is not said
+    start_s = 0.0
+    for turn in range(minutes):
+        samples, words = recordings[turn % 2]
+        for word in words:
+            assert word.start_s is not None
+            true = start_s + word.start_s
+            edit = rng.choice(
+                ["", "left out", "another", "one more"], p=[1 - wrong, *[wrong / 3] * 3]
+            )
+            if edit in ("another", "one more"):
+                written.append(str(rng.choice(vocabulary)))
+                reference.append(None)
+            if edit in ("", "one more"):
+                written.append(word.word)
+                reference.append(true)
+        start_s += len(samples) / (2 * SAMPLE_RATE)
+    began = time.process_time()
+    found = align(audio, " ".join(written), "t")
+    took = time.process_time() - began
+    assert [word.word for word in found.words] == written
+    errors = [
+        abs(word.start_s - true)
+        for word, true in zip(found.words, reference, strict=True)
+        if true is not None
+    ]
+    median, p90, p99, worst = np.quantile(errors, [0.5, 0.9, 0.99, 1.0])
+    print(
+        f"{start_s:.0f} s, {len(errors)} words, {wrong:.0%} wrong: recognized "
+        f"{found.recognized:.0%}, median {median:.3f} s, 90 % {p90:.3f} s, 99 % {p99:.3f} s, "
+        f"worst {worst:.3f} s, {took:.1f} s of CPU"
+    )
+    assert median <= 0.02 and p90 <= 0.06 and worst < 2
 
 
 def test_errors_in_the_transcript_cost_only_their_surroundings(
@@ -84,6 +137,56 @@ def test_the_transcript_of_another_recording_is_refused(
 def test_silence_has_no_words(text: str, samples: int) -> None:
     with pytest.raises(BadInput, match=r"^t\.txt: transcript"):
         align(bytes(2 * samples), text, "t.txt")
+
+
+def heard_at(words: str) -> list[tuple[str, float, float]]:
+    return [(word, float(number), number + 1.0) for number, word in enumerate(words.split())]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "heard", "anchors"),
+    [
+        ("a b c d", "a b c d", {0: 0, 1: 1, 2: 2, 3: 3}),
+        ("a b c d e f", "x a b c y d e f", {0: 1, 1: 2, 2: 3, 3: 5, 4: 6, 5: 7}),
+        ("a b c d e f", "a b c f", {0: 0, 1: 1, 2: 2}),  # one word by itself is no anchor
+        ("a b", "x a b", {0: 1, 1: 2}),  # unless there are no more
+        ("a b c", "d e f", {}),
+        # Heard well the second time only, the passage still is there twice.
+        (
+            "a b c d e f g a b c d e f g",
+            "a b c x e f x a b c d e f g",
+            {token: token for token in (0, 1, 2, *range(7, 14))},
+        ),
+    ],
+)
+def test_anchors_are_words_in_their_place(tokens: str, heard: str, anchors: dict[int, int]) -> None:
+    found = _anchors(tokens.split(), heard_at(heard))
+    assert {token: int(start) for token, (_, start, _) in found.items()} == anchors
+
+
+@given(length=st.integers(20, 40), repeats=st.integers(1, 12), seed=st.integers(0, 2**32 - 1))
+def test_anchors_of_a_repeated_passage(length: int, repeats: int, seed: int) -> None:
+    """A tenth of the words is misheard, left out or heard twice; the rest is found in its time."""
+    passage = [f"w{number}" for number in range(length)]
+    tokens = passage * repeats
+    rng = np.random.default_rng(seed)
+    edits = rng.choice(
+        ["", "misheard", "left out", "twice"], len(tokens), p=[0.9, 0.04, 0.03, 0.03]
+    )
+    heard: list[tuple[str, float, float]] = []
+    for number, (token, edit) in enumerate(zip(tokens, edits, strict=True)):
+        word = str(rng.choice(passage)) if edit == "misheard" else token
+        heard += [(word, number, number + 1)] * {"left out": 0, "twice": 2}.get(edit, 1)
+    found = _anchors(tokens, heard)
+    assert all(word == tokens[token] for token, (word, _, _) in found.items())
+    times = [found[token][1] for token in sorted(found)]
+    assert all(before <= after for before, after in pairwise(times))
+    assert all(abs(start - token) <= 3 for token, (_, start, _) in found.items())
+    # Words with nothing wrong about them within three words.
+    planted = [
+        token for token in range(3, len(tokens) - 3) if not any(edits[token - 3 : token + 4])
+    ]
+    assert all(found[token][1] == token for token in planted)
 
 
 def test_language_model_sums_to_one() -> None:
