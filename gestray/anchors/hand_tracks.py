@@ -197,7 +197,13 @@ def _padded(clips: Sequence[np.ndarray | Tensor], fps: float) -> tuple[Tensor, T
     """Clips as one tensor (B, T, 165), the last frame repeated, and where they are real (B, T)."""
     if not (math.isfinite(fps) and fps > 0):
         raise UserError(f"fps is {fps}, expected a rate above 0")
-    tensors = [torch.as_tensor(clip).detach().to("cpu", torch.float32) for clip in clips]
+    tensors = [
+        # A copy: arrays that come out of Arrow cannot be written to, which torch objects to.
+        torch.from_numpy(np.array(clip, dtype=np.float32))
+        if isinstance(clip, np.ndarray)
+        else clip.detach().to("cpu", torch.float32)
+        for clip in clips
+    ]
     width = len(JOINT_NAMES) * 3
     for i, clip in enumerate(tensors):
         if clip.ndim != 2 or clip.shape[1] != width or len(clip) < 1:

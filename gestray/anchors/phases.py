@@ -61,7 +61,8 @@ def gesture_phases(tracks: HandTracks) -> Phases:
     """
     frames = tracks.valid.shape[1]
     up = _raised(tracks)
-    speed = (_calm_speed(tracks) * up).amax(dim=1)  # of the faster of the hands that are up
+    of_hands = _calm_speed(tracks)
+    speed = (of_hands * up).amax(dim=1)  # of the faster of the hands that are up
     unit = _best_run(up.any(dim=1), speed)
     first, last = first_and_last(unit)
     length = tracks.valid.sum(dim=1)
@@ -89,6 +90,9 @@ def gesture_phases(tracks: HandTracks) -> Phases:
     start, end = _best_stroke(start, end, speed, place, tracks.fps)
     stroke, retraction = _busiest_part(start, end, speed, longest)
     hold = _start_of_hold(stroke, retraction, speed)
+    # Ways from and to rest begin and end below where hands count as raised.
+    takes_part = (up & _between(stroke, retraction, frames)[:, None]).any(dim=2)
+    speed = (of_hands * takes_part[..., None]).amax(dim=1)
     return Phases(
         start=_way_out(stroke, speed, tracks.fps),
         stroke=stroke,
@@ -114,10 +118,11 @@ def participating(tracks: HandTracks, expression: Tensor) -> Tensor:
     left_rest = ranged >= thresholds.LEFT_REST
     held_up = height >= thresholds.CHEST_FROM
     is_up = height >= thresholds.WAIST_FROM
+    # Beside a raised hand, one that hangs only swings along.
     takes_part = torch.where(
         is_up,
         held_up | left_rest | (moved >= thresholds.MOVED),
-        moved >= thresholds.MOVED_HANGING,
+        (moved >= thresholds.MOVED_HANGING) & ~is_up.flip(1),
     )
     other = moved.flip(1)
     minor = (moved < thresholds.SECOND_HAND_SHARE * other) & ~held_up & ~left_rest
