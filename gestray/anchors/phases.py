@@ -125,7 +125,7 @@ def participating(tracks: HandTracks, expression: Tensor) -> Tensor:
         (moved >= thresholds.MOVED_HANGING) & ~is_up.flip(1),
     )
     other = moved.flip(1)
-    minor = (moved < thresholds.SECOND_HAND_SHARE * other) & ~held_up & ~left_rest
+    minor = (moved < thresholds.SECOND_HAND_SHARE * other) & ~held_up
     return takes_part & ~(minor & takes_part.flip(1))
 
 
