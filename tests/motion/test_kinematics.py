@@ -8,9 +8,16 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from gestray.errors import UserError
-from gestray.motion.kinematics import forward_kinematics, joint_positions, mirror_poses
+from gestray.motion.kinematics import (
+    chain_positions,
+    forward_kinematics,
+    joint_positions,
+    mirror_poses,
+    moved_by,
+)
 from gestray.motion.rotations import axis_angle_to_matrix
 from gestray.motion.skeleton import JOINT_NAMES, PARENTS, REST_OFFSETS, joint, mirror_permutation
+from gestray.tokenizers.parts import PARTS
 
 
 def _poses(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -37,6 +44,25 @@ def test_agrees_with_a_plain_recursion() -> None:
     for i in range(4):
         expected = _recursion(poses[i].numpy(), trans[i].numpy(), offsets.numpy())
         np.testing.assert_allclose(found[i], expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("part", ["body", "hands", "upper", "lower", "face"])
+def test_a_chain_is_the_whole_tree_seen_from_what_it_hangs_from(part: str) -> None:
+    """With the rest of the body at rest, up to where the part begins."""
+    joints = PARTS[part].joints
+    rotations = axis_angle_to_matrix(_poses(5).unflatten(-1, (55, 3)))
+    found = chain_positions(rotations[:, list(joints)], joints)
+    at_rest = torch.eye(3).double().expand(5, 55, 3, 3).clone()
+    at_rest[:, list(joints)] = rotations[:, list(joints)]
+    whole = forward_kinematics(at_rest)[0]
+    assert found.shape == (5, len(moved_by(joints)), 3)
+    for place, moved in enumerate(moved_by(joints)):
+        start = moved
+        while start in joints or start == moved:
+            above, start = start, int(PARENTS[start])
+            if start < 0 or (start not in joints and above in joints):
+                break
+        torch.testing.assert_close(found[:, place], whole[:, moved] - whole[:, above])
 
 
 def test_rest_pose_is_the_sum_of_offsets() -> None:
