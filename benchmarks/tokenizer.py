@@ -39,7 +39,7 @@ from gestray.views.catalog import TakeRef
 
 BATCH = 64
 TAKES = 24
-QUALITY_STEPS = 60
+QUALITY_STEPS = 20
 QUALITY_BATCH = 32
 # The mesh of a full batch would take tens of gigabytes; its cost is in proportion to frames.
 MESH_WINDOWS = 2

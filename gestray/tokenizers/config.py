@@ -96,9 +96,11 @@ class TokenizerTraining(Config):
 Size = Literal["small", "paper"]
 
 # What a stream is made of where a preset is small: two CPU cores train it in a minute or two.
-# With half as many tokens a batch, fewer vectors keep a code alive.
+# Narrow codes: in few steps, wide ones code noise. With half as many tokens a batch, fewer
+# vectors keep a code alive.
 _SMALL: dict[str, Any] = {
-    "code_dim": 64,
+    "codebook_size": 512,
+    "code_dim": 32,
     "width": 160,
     "depth": 1,
     "ema_decay": 0.97,
@@ -125,7 +127,7 @@ def _semtalk(size: Size) -> dict[str, Any]:
 
 
 def _semges(size: Size) -> dict[str, Any]:
-    """SemGes (Liu et al. 2025): body and hands, one level of 256 codes, 512 wide."""
+    """SemGes (Liu et al. 2025): body and hands, one level; `paper` has 256 codes, 512 wide."""
     paper = {"code_dim": 512, "width": 512}
     return {
         "parts": ("body", "hands"),
@@ -149,7 +151,7 @@ def preset(name: str, size: Size = "small") -> TokenizerTraining:
     """
     if name not in _PRESETS:
         raise UserError(f"tokenizer preset {name!r} is unknown; known: {', '.join(_PRESETS)}")
-    loop = LoopConfig(steps=400, batch_size=32, learning_rate=5e-4, warmup_steps=20)
+    loop = LoopConfig(steps=400, batch_size=32, learning_rate=2e-3, warmup_steps=20)
     if size == "paper":
         loop = LoopConfig(
             steps=100_000, batch_size=64, learning_rate=3e-4, warmup_steps=1000, bf16=True,

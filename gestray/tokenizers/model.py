@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -192,8 +193,7 @@ class MotionTokenizer(nn.Module):
 
     def _streams(self) -> Iterator[tuple[str, _Stream]]:
         for part, stream in self.streams.items():
-            assert isinstance(stream, _Stream)
-            yield part, stream
+            yield part, cast(_Stream, stream)
 
     def _recorded(self, motion: dict[str, Tensor]) -> Frames:
         rotations = axis_angle_to_matrix(motion["poses"].unflatten(-1, (NUM_JOINTS, 3)))
