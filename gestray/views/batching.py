@@ -9,6 +9,7 @@ for itself. Both are avoided by deciding the order beforehand:
   are about equally long. A lane shuffles its samples within pools of a few
   takes and never ends: the next epoch follows on. So there are no short
   batches and no dropped tails.
+- Where lengths are given, samples of a pool that are alike in length come in one batch.
 - A rank owns `lanes / workers` neighbouring lanes. The global batch of a step
   is the same for every worker count that divides `lanes`, and each take is
   read by one rank only.
@@ -31,6 +32,8 @@ from gestray.errors import UserError
 
 # A run of samples of one take: (take, first sample, one past the last).
 _Piece = tuple[int, int, int]
+
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class BatchPlan:
         seed: of all shuffling.
         pool: about how many samples are shuffled together, and read as one chunk;
             never three times as many, however long the takes.
+        lengths: of each sample of each take. A batch of like lengths needs little padding.
     """
 
     counts: tuple[int, ...]
@@ -70,6 +74,7 @@ class BatchPlan:
     lanes: int = 8
     seed: int = 0
     pool: int = 256
+    lengths: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size % self.lanes:
@@ -106,8 +111,12 @@ class BatchPlan:
         """
         takes: list[int] = []
         samples: list[int] = []
+        given = 0
         for epoch in itertools.count():
             for pool in _deal(self, epoch)[lane]:
+                if self.lengths is not None:
+                    pool = _by_length(self, pool, given)
+                    given += len(pool)
                 takes += pool.takes
                 samples += pool.samples
                 if len(takes) >= self.pool:
@@ -133,6 +142,17 @@ class BatchPlan:
                         ready[lane] += len(chunk)
                         yield chunk
                 ready[lane] -= self.samples_per_lane
+
+    def samples(self, first_step: int, steps: int) -> list[tuple[int, int]]:
+        """What makes these steps' global batches, as (take, number of the sample in it)."""
+        found: dict[int, list[tuple[int, int]]] = {lane: [] for lane in range(self.lanes)}
+        for chunk in self.chunks(range(self.lanes), first_step, steps):
+            found[chunk.lane] += [
+                (take, number % self.counts[take])
+                for take, number in zip(chunk.takes, chunk.samples, strict=True)
+            ]
+        size = self.samples_per_lane * steps
+        return [sample for lane in found.values() for sample in lane[:size]]
 
 
 @functools.lru_cache(maxsize=4)
@@ -180,3 +200,27 @@ def _shuffled(
     samples += numbered_before[takes]
     order = random.permutation(len(takes))
     return Chunk(lane, tuple(takes[order].tolist()), tuple(samples[order].tolist()))
+
+
+def _by_length(plan: BatchPlan, pool: Chunk, given: int) -> Chunk:
+    """The pool in another order: samples of like length in one step, at like steps in all lanes.
+
+    Every step has a place between short and long, the same for all lanes, and gets
+    those samples of the pool that have this place among them. Places follow the golden
+    ratio: of any run of steps they lie evenly, so lanes agree although their pools begin
+    and end at different steps.
+
+    Args:
+        pool: shuffled.
+        given: samples that the lane gave before it.
+    """
+    lengths = plan.lengths
+    assert lengths is not None
+    steps = (given + np.arange(len(pool))) // plan.samples_per_lane
+    places = (steps * _GOLDEN_RATIO + plan.seed * 0.5**0.5) % 1
+    pairs = zip(pool.takes, pool.samples, strict=True)
+    sizes = [lengths[take][number % plan.counts[take]] for take, number in pairs]
+    order = np.empty(len(pool), dtype=np.int64)
+    order[np.argsort(places, kind="stable")] = np.argsort(sizes, kind="stable")
+    takes, samples = np.asarray(pool.takes)[order], np.asarray(pool.samples)[order]
+    return Chunk(pool.lane, tuple(takes.tolist()), tuple(samples.tolist()))

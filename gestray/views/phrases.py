@@ -154,6 +154,9 @@ class Phrases:
     def count(self, ref: TakeRef) -> int:
         return len(self._phrases(ref))
 
+    def lengths(self, ref: TakeRef) -> list[int]:
+        return [phrase.last - phrase.first for phrase in self._phrases(ref)]
+
     def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
         phrases = self._phrases(ref)
         chosen = [phrases[sample % len(phrases)] for sample in samples]

@@ -11,7 +11,7 @@ import functools
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -82,8 +82,8 @@ class SampleStream:
         object_store_bytes = ray.cluster_resources().get("object_store_memory", 0)
         limits = ray.data.ExecutionResources(object_store_memory=share * object_store_bytes)
 
-        # The reader carries no catalogue: every item brings the takes it needs.
-        reader = SampleStream(self.takes, (), self.view, self.plan)
+        # The reader carries no catalogue: every item brings the takes it needs. Nor lengths.
+        reader = SampleStream(self.takes, (), self.view, replace(self.plan, lengths=None))
         while batch := list(itertools.islice(chunks, CHUNKS_PER_DATASET)):
             items = [
                 {"chunk": chunk, "refs": {take: self.catalog[take] for take in chunk.takes}}

@@ -23,6 +23,9 @@ class View(Protocol):
     def count(self, ref: TakeRef) -> int:
         """Number of samples in a take; zero where it has none to give."""
 
+    def lengths(self, ref: TakeRef) -> Sequence[int]:
+        """Frames of each sample in a take."""
+
     def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
         """The samples numbered `samples`, one row each, in that order.
 

@@ -58,6 +58,9 @@ class Windows:
         first, last = self._frames(ref)
         return max(0, (last - first - self.config.frames) // self.config.stride + 1)
 
+    def lengths(self, ref: TakeRef) -> list[int]:
+        return [self.config.frames] * self.count(ref)
+
     def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
         starts = self._starts(ref, np.asarray(samples, dtype=np.int64))
         return pa.table(
