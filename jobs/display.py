@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -94,12 +96,19 @@ class _Lines:
         self.description = description
         self.total = total
         self.tenth = 0
+        self.began: tuple[float, float] | None = None
 
     def __call__(self, done: float, note: str = "") -> None:
+        now = time.monotonic()
+        first, at = self.began = self.began or (done, now)
         tenth = int(10 * done / self.total) if self.total else 10
         if tenth > self.tenth:
             self.tenth = tenth
             line = f"{self.description}: {done:g}/{self.total:g}  {note}"
+            # Of the pace since the first word of it: what came before was the start.
+            if first < done < self.total:
+                left = timedelta(seconds=round((now - at) / (done - first) * (self.total - done)))
+                line += f"{', ' if note else ''}{left} left"
             remarks.print(line, markup=False, soft_wrap=True)
 
 

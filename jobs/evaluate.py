@@ -165,12 +165,15 @@ def _comparison(
 
 
 def losses_of(trained: Artifact) -> list[dict[str, float]]:
-    """The log of a training without what is no loss."""
-    from gestray.training.loop import LOG
+    """The log of a training without what is no loss, and of validation the total alone."""
+    from gestray.training.loop import FIGURES, LOG
 
     rows = [json.loads(line) for line in trained.folder.read_bytes(LOG).splitlines()]
-    others = ("grad_norm", "samples_per_s", "wait_share")
-    return [{name: row[name] for name in row if name not in others} for row in rows]
+
+    def is_drawn(name: str) -> bool:
+        return name in ("step", "val.loss") or not (name in FIGURES or name.startswith("val."))
+
+    return [{name: row[name] for name in row if is_drawn(name)} for row in rows]
 
 
 def _gallery(

@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
+import statistics
+from typing import TYPE_CHECKING, Any
 
 from gestray.artifacts import Artifact
 from gestray.store import Folder
-from gestray.training.loop import LoopConfig, train_on_ray
+from gestray.training.config import LoopConfig
 from gestray.training.task import Task
 from jobs.cluster import connect
 from jobs.display import progress
 
+if TYPE_CHECKING:
+    from gestray.training.loop import Row
+
 
 def train_with_progress(
     what: str, task: Task, config: LoopConfig, takes: Artifact, target: Folder
-) -> list[dict[str, Any]]:
-    """Train on the cluster; returns the log. Checkpoints are gone from `target` at the end."""
+) -> list[Row]:
+    """Train on the cluster; returns the log.
+
+    Of the checkpoints in `target`, at the end those remain that `keep_every` asks for.
+    """
     connect()
+    from gestray.training.checkpoints import CHECKPOINTS
+    from gestray.training.loop import checkpoints_of
+    from gestray.training.on_ray import RUN, train_on_ray
+
     workers = config.compute.workers
+    validated: list[float] = []
     with progress(
         f"train {what} ({workers} worker{'s' if workers > 1 else ''})", config.steps
     ) as track:
 
-        def show(row: dict[str, Any]) -> None:
-            note = f"loss {row['loss']:.4f}, {row['samples_per_s']:.0f} samples/s"
-            track(row["step"], note)
+        def show(row: Row) -> None:
+            if "val.loss" in row:
+                validated.append(row["val.loss"])
+            track(row["step"], _note(row, validated))
 
         log = train_on_ray(task, config, takes.folder, target, show)
-    target.child("training").delete()
+    target.child(RUN).delete()
+    checkpoints_of(config, target.child(CHECKPOINTS)).clean()
     return log
 
 
-def last_losses(log: list[dict[str, Any]]) -> dict[str, float]:
-    """The last logged row as metrics of the stage."""
-    names = {"samples_per_s": "samples_per_s", "wait_share": "data_wait_share", "step": "steps"}
-    return {names.get(name, f"loss.{name}"): value for name, value in log[-1].items()}
+def _note(row: Row, validated: list[float]) -> str:
+    parts = [f"loss {row['loss']:.4f}"]
+    if validated:
+        parts.append(f"val {validated[-1]:.4f} (best {min(validated):.4f})")
+    parts.append(f"{row['samples_per_s']:,.0f} samples/s, {row['wait_share']:.0%} waiting for data")
+    parts.append(f"step {row['step_ms_p50']:.0f} ms, p95 {row['step_ms_p95']:.0f}")
+    parts.append(f"{row['memory_mb'] / 1024:.1f} GB")
+    return ", ".join(parts)
+
+
+def last_losses(log: list[Row]) -> dict[str, Any]:
+    """Metrics of the stage: the losses of the last row, and the speed of a usual one."""
+    from gestray.training.loop import FIGURES
+
+    losses = {f"loss.{name}": value for name, value in log[-1].items() if name not in FIGURES}
+    return losses | {
+        "steps": log[-1]["step"],
+        "samples_per_s": statistics.median(row["samples_per_s"] for row in log),
+        "data_wait_share": statistics.median(row["wait_share"] for row in log),
+    }

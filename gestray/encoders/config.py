@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gestray.config import Config
 from gestray.errors import UserError
-from gestray.training.loop import LoopConfig
+from gestray.training.config import LoopConfig
 from gestray.views.phrases import PhraseConfig
 
 
@@ -106,7 +106,8 @@ def preset(name: str, size: Literal["small", "paper"] = "small") -> EncoderTrain
         model = EncoderConfig(objectives=objectives[name])
         loop = LoopConfig(
             steps=50_000, batch_size=256, learning_rate=1e-4, warmup_steps=1000,
-            weight_decay=1e-4, bf16=True, checkpoint_every=1000, log_every=100,
+            weight_decay=1e-4, bf16=True, ema_decay=0.999, validate_every=1000, keep="best",
+            checkpoint_every=1000, log_every=100,
         )  # fmt: skip
         return EncoderTraining(model=model, loop=loop)
     model = EncoderConfig(

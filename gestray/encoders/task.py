@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,11 +37,17 @@ class EncoderTask:
     config: EncoderTraining
     anchors: Mapping[str, AnchorTexts] = field(default_factory=dict)
 
-    def view(self) -> Phrases:
-        return Phrases(self.config.phrases, "train")
+    def view(self, split: str = "train") -> Phrases:
+        return Phrases(self.config.phrases, split)
 
     def build(self) -> nn.Module:
         return DualEncoder(self.config.model)
+
+    def compiled(self, model: nn.Module) -> Iterator[nn.Module]:
+        """All but the text model, which looks strings up."""
+        assert isinstance(model, DualEncoder)
+        yield model.motion
+        yield from model.heads.values()
 
     def collate(self, rows: pa.Table) -> Batch:
         poses, frames = pad_poses(rows["poses"].to_pylist(), self.config.model.motion.max_frames)

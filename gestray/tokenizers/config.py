@@ -10,7 +10,7 @@ from gestray.config import Config
 from gestray.corpora.take import FPS
 from gestray.errors import UserError
 from gestray.tokenizers.parts import PartName, check_parts
-from gestray.training.loop import LoopConfig
+from gestray.training.config import LoopConfig
 from gestray.views.windows import WindowConfig
 
 
@@ -155,7 +155,7 @@ def preset(name: str, size: Size = "small") -> TokenizerTraining:
     if size == "paper":
         loop = LoopConfig(
             steps=100_000, batch_size=64, learning_rate=3e-4, warmup_steps=1000, bf16=True,
-            checkpoint_every=1000, log_every=100,
+            validate_every=1000, keep="best", checkpoint_every=1000, log_every=100,
         )  # fmt: skip
     return TokenizerTraining(
         model=TokenizerConfig(**_PRESETS[name](size)),

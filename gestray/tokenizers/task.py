@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -25,11 +26,17 @@ class TokenizerTask:
 
     config: TokenizerTraining
 
-    def view(self) -> Windows:
-        return Windows(self.config.windows, "train", columns_of(self.config.model.parts))
+    def view(self, split: str = "train") -> Windows:
+        return Windows(self.config.windows, split, columns_of(self.config.model.parts))
 
     def build(self) -> nn.Module:
         return MotionTokenizer(self.config.model)
+
+    def compiled(self, model: nn.Module) -> Iterator[nn.Module]:
+        """What is around the quantizer, whose draws depend on the step."""
+        assert isinstance(model, MotionTokenizer)
+        for stream in model.streams.values():
+            yield from (stream.get_submodule("encoder"), stream.get_submodule("decoder"))
 
     def collate(self, rows: pa.Table) -> Batch:
         frames = self.config.windows.frames

@@ -1,61 +1,103 @@
-"""Training state as safetensors and JSON: no pickle is ever written or read.
+"""Models and the state of a training as safetensors and JSON: no pickle is ever written or read.
 
-Randomness is not part of it: the loop seeds it anew from (seed, step, rank) at
-every step. Nor is the place in the data: it follows from the step.
+Randomness is no part of the state: the loop seeds it anew from (seed, step, rank)
+at every step. Nor is the place in the data: it follows from the step. Where
+checkpoints lie, and which of them stay, is `gestray.training.checkpoints`' matter.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load, load_file, save_file
-from torch import nn
+from safetensors.torch import load, load_file, save, save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from gestray.config import Config, ConfigT, make_config
 from gestray.store import Folder
 
 MODEL = "model.safetensors"
 CONFIG = "config.json"
+STATE = "state.json"
 _OPTIMIZER = "optimizer.safetensors"
-_STATE = "state.json"
+_AVERAGE = "average.safetensors"
+_BEST = "best.safetensors"
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, log: list[dict]
-) -> None:
-    """Write model, optimiser and log after `step` steps."""
-    save_model(folder / MODEL, model)
-    flat, scalars = {}, {}
-    for index, state in optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            if isinstance(value, torch.Tensor):
-                flat[f"{index}.{key}"] = value.contiguous()
-            else:
-                scalars[f"{index}.{key}"] = value
-    save_file(flat, folder / _OPTIMIZER)
-    state = {"step": step, "log": log, "optimizer_scalars": scalars}
-    (folder / _STATE).write_text(json.dumps(state))
+@dataclass
+class TrainingState:
+    """All that a training has become, and all that it needs to go on.
+
+    Args:
+        model, optimizer: as they learn.
+        average: moving average of the model's weights, where there is one.
+        step: steps done.
+        log: rows logged.
+        best_loss: least validation loss so far.
+        best: weights that had it, where they are kept.
+        stale: validations since then.
+        stopped: whether training has ended before its last step.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None = None
+    step: int = 0
+    log: list[dict[str, Any]] = field(default_factory=list)
+    best_loss: float | None = None
+    best: dict[str, Tensor] | None = None
+    stale: int = 0
+    stopped: bool = False
+
+    @property
+    def candidate(self) -> nn.Module:
+        """The model as it would be kept now: the average, where there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def save(self, folder: Path) -> None:
+        """Write everything to files in a local folder."""
+        save_model(folder / MODEL, self.model)
+        flat, scalars = {}, {}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                if isinstance(value, Tensor):
+                    flat[f"{index}.{key}"] = value.contiguous()
+                else:
+                    scalars[f"{index}.{key}"] = value
+        save_file(flat, folder / _OPTIMIZER)
+        if self.average is not None:
+            save_model(folder / _AVERAGE, self.average)
+        if self.best is not None:
+            save_file(self.best, folder / _BEST)
+        values = {name: getattr(self, name) for name in _PLAIN}
+        (folder / STATE).write_text(json.dumps({**values, "optimizer_scalars": scalars}))
+
+    def load(self, folder: Path) -> None:
+        """Restore everything in place; names and shapes must match."""
+        load_model(folder / MODEL, self.model)
+        state = json.loads((folder / STATE).read_text())
+        restored: dict[int, dict[str, Any]] = {}
+        for name, value in {**load_file(folder / _OPTIMIZER), **state["optimizer_scalars"]}.items():
+            index, key = name.split(".", 1)
+            restored.setdefault(int(index), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": restored, "param_groups": groups})
+        if self.average is not None:
+            load_model(folder / _AVERAGE, self.average)
+        if (folder / _BEST).exists():
+            self.best = load_file(folder / _BEST)
+        for name in _PLAIN:
+            setattr(self, name, state[name])
 
 
-def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[int, list[dict[str, Any]]]:
-    """Restore model and optimiser in place; returns the steps done and the log."""
-    load_model(folder / MODEL, model)
-    state = json.loads((folder / _STATE).read_text())
-    restored: dict[int, dict[str, Any]] = {}
-    for name, value in {**load_file(folder / _OPTIMIZER), **state["optimizer_scalars"]}.items():
-        index, key = name.split(".", 1)
-        restored.setdefault(int(index), {})[key] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": restored, "param_groups": groups})
-    return state["step"], state["log"]
+_PLAIN = ("step", "log", "best_loss", "stale", "stopped")
 
 
 def save_config(config: Config, folder: Folder) -> None:
@@ -76,7 +118,16 @@ def load_pretrained(folder: Folder, build: Callable[[ConfigT], M], config_type: 
 
 def save_model(file: Path, model: nn.Module) -> None:
     """All parameters and buffers; tensors that share memory are stored once each."""
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, file)
+    save_file(_contiguous(model), file)
+
+
+def model_bytes(model: nn.Module) -> bytes:
+    """What `save_model` writes."""
+    return save(_contiguous(model))
+
+
+def _contiguous(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.contiguous() for name, value in model.state_dict().items()}
 
 
 def load_model(file: Path, model: nn.Module) -> None:

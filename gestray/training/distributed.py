@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import torch.distributed as dist
 
+_alone = ContextVar("alone", default=False)
+
 
 def world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    """Ranks that work together here and now."""
+    if _alone.get() or not (dist.is_available() and dist.is_initialized()):
+        return 1
+    return dist.get_world_size()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """What runs in the block is this rank's own: nothing is gathered from the others.
+
+    For work that one rank does while the others wait for what comes of it.
+    """
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
 
 
 class _GatherWithGrad(torch.autograd.Function):
@@ -39,6 +61,14 @@ def from_rank_zero(value: torch.Tensor) -> torch.Tensor:
     value = value.contiguous()
     if world_size() > 1:
         dist.broadcast(value, src=0)
+    return value
+
+
+def least_of_ranks(value: torch.Tensor) -> torch.Tensor:
+    """The least of all ranks' `value`, on every rank."""
+    if world_size() > 1:
+        value = value.clone()
+        dist.all_reduce(value, dist.ReduceOp.MIN)
     return value
 
 

@@ -1,9 +1,8 @@
-"""The one training loop: any `Task`, alone in a process or as DDP on Ray Train.
+"""The one training loop: any `Task`, alone in a process or as one rank of many.
 
-`train` is the loop. `train_alone` runs it here (a notebook, a one-worker
-trial); `train_on_ray` runs it on a Ray cluster with checkpoints in the store
-and picks up a killed run where its last checkpoint left it. Ray is imported
-only by the latter.
+`train` is the loop. `train_alone` runs it here (a notebook, a one-worker trial),
+`gestray.training.on_ray` on a Ray cluster. Both go on where the checkpoints
+they are given end.
 """
 
 from __future__ import annotations
@@ -11,80 +10,42 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tempfile
-import threading
+import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import Field
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gestray.config import Config
 from gestray.errors import UserError
 from gestray.store import Folder
-from gestray.training.checkpoint import MODEL, load_checkpoint, save_checkpoint
-from gestray.training.distributed import mean_over_ranks
+from gestray.training.checkpoint import TrainingState
+from gestray.training.checkpoints import Checkpoints
+from gestray.training.config import LoopConfig
+from gestray.training.distributed import from_rank_zero, least_of_ranks, mean_over_ranks
+from gestray.training.diverged import Diverged
 from gestray.training.task import Batch, Task
+from gestray.training.validation import SPLIT, Validation, ValidationData, validation_chunks
 from gestray.views.batching import BatchPlan
 from gestray.views.catalog import read_catalog
 from gestray.views.stream import SampleStream
 
 LOG = "log.jsonl"
 
+#: What a logged row holds beside losses.
+FIGURES = frozenset(
+    {"step", "lr", "grad_norm", "samples_per_s", "wait_share"}
+    | {"step_ms_p50", "step_ms_p95", "memory_mb"}
+)
 
-class ComputeConfig(Config):
-    """Where training runs. It never changes what is learnt, up to rounding.
-
-    Args:
-        workers: DDP processes.
-        device: "auto" takes one GPU a worker (NCCL) if the cluster has them,
-            otherwise one CPU (gloo).
-        readers: Ray Data tasks a worker reads ahead with.
-        max_failures: times a group that lost a worker is restarted from its
-            last checkpoint.
-    """
-
-    workers: int = Field(2, ge=1)
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    readers: int = Field(1, ge=1)
-    max_failures: int = Field(2, ge=0)
-
-
-class LoopConfig(Config):
-    """How long and how training runs.
-
-    Args:
-        steps: optimiser steps.
-        batch_size: samples in a global batch, whatever the number of workers.
-        lanes: see `gestray.views.batching`; workers must divide it.
-        learning_rate: peak, after `warmup_steps`; then a cosine to zero.
-        betas, weight_decay: of AdamW.
-        max_grad_norm: gradients are clipped to it, after backward.
-        bf16: autocast to bfloat16, on GPUs only.
-        checkpoint_every, log_every: in steps.
-    """
-
-    EXECUTION: ClassVar[frozenset[str]] = frozenset({"compute", "checkpoint_every"})
-
-    steps: int = Field(ge=1)
-    batch_size: int = Field(64, ge=1)
-    lanes: int = Field(8, ge=1)
-    learning_rate: float = Field(2e-4, gt=0)
-    warmup_steps: int = Field(20, ge=0)
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    bf16: bool = False
-    seed: int = 0
-    checkpoint_every: int = Field(100, ge=1)
-    log_every: int = Field(10, ge=1)
-    compute: ComputeConfig = ComputeConfig()
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -96,14 +57,149 @@ class Worker:
     device: str = "cpu"
 
 
-class Observer(Protocol):
-    """Told by the loop how it goes."""
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run reads, settled before it starts.
 
-    def progress(self, values: dict[str, Any]) -> None:
-        """Losses averaged over all ranks, every `log_every` steps; rank 0 only."""
+    Args:
+        stream: the training samples in their order; its batches are the micro-batches.
+        validation: what is validated on, where the config asks for it.
+    """
 
-    def checkpoint(self, values: dict[str, Any], folder: Path) -> None:
-        """A checkpoint to keep; every rank, with files on rank 0. Returns when it is safe."""
+    stream: SampleStream
+    validation: ValidationData | None
+
+
+def training_data(task: Task, config: LoopConfig, takes: Folder) -> TrainingData:
+    """The task's samples of a `takes` artifact, in the order the config's seed gives.
+
+    Raises:
+        UserError: the corpus has no sample for this task, or none to validate on.
+    """
+    catalog = tuple(read_catalog(takes))
+    size = config.batch_size // config.accumulate
+
+    def stream(split: str, batch_size: int, lanes: int, by_length: bool = False) -> SampleStream:
+        view = task.view(split)
+        counts = tuple(view.count(ref) for ref in catalog)
+        lengths = tuple(tuple(view.lengths(ref)) for ref in catalog) if by_length else None
+        plan = BatchPlan(counts, batch_size, lanes, config.seed, lengths=lengths)
+        return SampleStream(takes, catalog, view, plan)
+
+    validation = None
+    if config.validate_every is not None:
+        view = task.view(SPLIT)
+        counts = tuple(view.count(ref) for ref in catalog)
+        chunks = validation_chunks(counts, size, config.validate_batches, config.seed)
+        validation = ValidationData(stream(SPLIT, 1, 1), chunks)
+    return TrainingData(stream("train", size, config.lanes, config.by_length), validation)
+
+
+def train(
+    task: Task,
+    config: LoopConfig,
+    data: TrainingData,
+    batches: Callable[[int], Iterator[pa.Table]],
+    worker: Worker,
+    on_row: Callable[[Row], None],
+    checkpoints: Checkpoints | None = None,
+) -> TrainingState:
+    """Train on one rank, from the newest checkpoint on where there is one.
+
+    Args:
+        task: the model and its loss.
+        config: length and optimiser.
+        data: what is read.
+        batches: given the number of the first, the rank's tables of all micro-batches to come.
+        worker: the rank's place; the process group exists already.
+        on_row: told of each row of the log, on rank 0.
+        checkpoints: where they are kept.
+
+    Raises:
+        Diverged: on all ranks, where a loss or its gradient was not finite.
+        OSError: the last checkpoint could not be written.
+    """
+    loop = _Loop(task, config, data, worker)
+    state = loop.state
+    if checkpoints is not None:
+        newest = checkpoints.latest() if worker.rank == 0 else None
+        newest = int(from_rank_zero(torch.tensor(newest or 0, device=loop.device)))
+        if newest:
+            checkpoints.load(newest, state)
+    loop.start()
+    tables = batches(state.step * config.accumulate)
+    while state.step < config.steps and not state.stopped:
+        loop.step(tables)
+        done, last = state.step, state.step == config.steps
+        validates = _is_due(config.validate_every, done) or (last and bool(config.validate_every))
+        logs = _is_due(config.log_every, done) or done == 1 or last or validates
+        saves = _is_due(config.checkpoint_every, done) or last
+        if logs or saves:
+            loop.check(checkpoints)
+        if logs:
+            row = loop.row()
+            row |= loop.validate() if validates else {}
+            state.log.append(row)
+            if worker.rank == 0:
+                on_row(row)
+        if checkpoints is not None and worker.rank == 0 and (saves or state.stopped):
+            with loop.pace.paused():
+                checkpoints.save(state, last=last or state.stopped)
+    return state
+
+
+def train_alone(
+    task: Task,
+    config: LoopConfig,
+    takes: Folder,
+    on_row: Callable[[Row], None] = lambda row: None,
+    checkpoints: Folder | None = None,
+    device: str = "cpu",
+) -> nn.Module:
+    """Train in this process, without Ray; the same batches as on a cluster.
+
+    Returns:
+        The model that the config keeps.
+    """
+    data = training_data(task, config, takes)
+    lanes = data.stream.plan.lanes_of(0, 1)
+    passes = config.steps * config.accumulate
+
+    def batches(first: int) -> Iterator[pa.Table]:
+        return data.stream.local_batches(lanes, first, passes - first)
+
+    worker = Worker(device=device)
+    if checkpoints is None:
+        return kept(config, train(task, config, data, batches, worker, on_row))
+    with checkpoints_of(config, checkpoints) as kept_ones:
+        return kept(config, train(task, config, data, batches, worker, on_row, kept_ones))
+
+
+def checkpoints_of(config: LoopConfig, folder: Folder, **options: Any) -> Checkpoints:
+    """Checkpoints that stay as long as the config says."""
+    every = config.keep_every and config.keep_every * config.checkpoint_every
+    return Checkpoints(folder, config.keep_checkpoints, every, **options)
+
+
+def kept(config: LoopConfig, state: TrainingState) -> nn.Module:
+    """The model of a training that has ended: the last one or the best, averaged or not.
+
+    Raises:
+        UserError: the best was asked for, and no validation had a finite loss.
+    """
+    if config.keep == "best":
+        if state.best is None:
+            raise UserError(
+                "loop.keep=best, but the validation loss was never finite; lower "
+                "loop.learning_rate, or look at the takes of the split 'val'"
+            )
+        state.candidate.load_state_dict(state.best)
+    return state.candidate
+
+
+def log_lines(log: list[Row]) -> bytes:
+    """A log as the lines of `log.jsonl`."""
+    return "".join(json.dumps(row) + "\n" for row in log).encode()
 
 
 class _LossModule(nn.Module):
@@ -118,297 +214,210 @@ class _LossModule(nn.Module):
         return self.task.loss(self.model, batch, step)
 
 
-def train(
-    task: Task,
-    config: LoopConfig,
-    batches: Callable[[int], Iterator[pa.Table]],
-    worker: Worker,
-    observer: Observer,
-    resume_from: Path | None = None,
-) -> nn.Module:
-    """Train on one rank.
+class _Loop:
+    """What one rank holds while it trains, and the parts of a step."""
 
-    Args:
-        task: the model and its loss.
-        config: length and optimiser.
-        batches: given the first step, the rank's tables for all steps to come.
-        worker: the rank's place; the process group exists already.
-        observer: told of progress and checkpoints.
-        resume_from: a checkpoint's folder.
+    def __init__(self, task: Task, config: LoopConfig, data: TrainingData, worker: Worker) -> None:
+        self.task, self.config, self.data, self.worker = task, config, data, worker
+        self.device = torch.device(worker.device)
+        _seed(config.seed, -1, 0)
+        model = task.build().to(self.device)
+        self.trainable = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            self.trainable,
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        average = None
+        if config.ema_decay is not None:
+            average_of = get_ema_multi_avg_fn(config.ema_decay)
+            average = AveragedModel(model, multi_avg_fn=average_of)
+        self.state = TrainingState(model, optimizer, average)
+        self.module: nn.Module = _LossModule(task, model)
+        self.validation: Validation | None = None
+        if worker.rank == 0 and data.validation is not None:
+            self.validation = Validation(task, data.validation, config)
+        # The first step that went wrong, kept on the device: asking it is waiting for it.
+        self.bad_step = torch.tensor(config.steps, device=self.device)
+        self.pace = _Pace()
 
-    Returns:
-        The trained model, not wrapped.
+    def start(self) -> None:
+        """Make ready for the first step, the state being what it will start from."""
+        if self.config.compile:
+            for part in self.task.compiled(self.state.model):
+                part.compile()
+        if self.worker.world > 1:
+            # Buffers are codebooks: they are synchronised where they are updated.
+            self.module = nn.parallel.DistributedDataParallel(self.module, broadcast_buffers=False)
+        self.module.train()
+        self.pace.start()
 
-    Raises:
-        FloatingPointError: the loss is not finite; names the step.
+    def step(self, tables: Iterator[pa.Table]) -> None:
+        """One step of the optimiser."""
+        state, micro_batches = self.state, self.config.accumulate
+        began = time.monotonic()
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate_at(state.step)
+        state.optimizer.zero_grad(set_to_none=True)
+        self.losses: dict[str, torch.Tensor] = {}
+        for number in range(micro_batches):
+            asked = time.monotonic()
+            batch = self._to_device(self.task.collate(next(tables)))
+            self.pace.waited += time.monotonic() - asked
+            passed = state.step * micro_batches + number
+            _seed(self.config.seed, passed, self.worker.rank)
+            with self._gradients_are_exchanged(number == micro_batches - 1):
+                with self._autocast():
+                    loss, parts = self.module(batch, passed)
+                (loss / micro_batches).backward()
+            for name, value in {"loss": loss, **parts}.items():
+                share = value.detach() / micro_batches
+                self.losses[name] = self.losses[name] + share if number else share
+        grad_norm = nn.utils.clip_grad_norm_(self.trainable, self.config.max_grad_norm)
+        self.losses["grad_norm"] = grad_norm
+        state.optimizer.step()
+        if state.average is not None:
+            state.average.update_parameters(state.model)
+        bad = ~((self.losses["loss"] + grad_norm).isfinite())
+        self.bad_step = torch.where(bad, self.bad_step.clamp(max=state.step), self.bad_step)
+        state.step += 1
+        self.pace.stepped(time.monotonic() - began)
+
+    def check(self, checkpoints: Checkpoints | None) -> None:
+        """Stop all ranks if a step since the last check went wrong on one.
+
+        Raises:
+            Diverged: names the step, its samples and the last checkpoint.
+        """
+        bad_step = int(least_of_ranks(self.bad_step))
+        if bad_step == self.config.steps:
+            return
+        passes = self.config.accumulate
+        stream = self.data.stream
+        samples = stream.plan.samples(bad_step * passes, passes)
+        named = [(stream.catalog[take].take_id, number) for take, number in samples]
+        last = None
+        if checkpoints is not None:
+            checkpoints.wait()
+            step = checkpoints.latest()
+            last = f"of step {step} in {checkpoints.folder.uri}" if step else None
+        raise Diverged(bad_step + 1, named, last)
+
+    def row(self) -> Row:
+        """A row of the log: losses of the last step over all ranks, and how fast it goes."""
+        state, config = self.state, self.config
+        values: Row = mean_over_ranks(self.losses)
+        values |= {"step": state.step, "lr": config.learning_rate_at(state.step - 1)}
+        values |= self.pace.figures(config.batch_size) | {"memory_mb": _memory_mb(self.device)}
+        return values
+
+    def validate(self) -> Row:
+        """`val.loss` and its parts on rank 0; decides for all ranks whether training goes on."""
+        state, losses = self.state, {}
+        with self.pace.paused():
+            if self.validation is not None:
+                _seed(self.config.seed, -2, 0)
+                losses = self.validation.losses(state.candidate, self._to_device, self._autocast())
+                self._judge(losses["loss"])
+            stopped = torch.tensor(int(state.stopped), device=self.device)
+            state.stopped = bool(from_rank_zero(stopped))
+        return {f"val.{name}": value for name, value in losses.items()}
+
+    def _judge(self, loss: float) -> None:
+        state, config = self.state, self.config
+        if math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss):
+            state.best_loss, state.stale = loss, 0
+            if config.keep == "best":
+                weights = state.candidate.state_dict()
+                state.best = {name: value.to("cpu", copy=True) for name, value in weights.items()}
+        else:
+            state.stale += 1
+        state.stopped = config.patience is not None and state.stale >= config.patience
+
+    def _gradients_are_exchanged(self, exchanged: bool) -> AbstractContextManager:
+        if isinstance(self.module, nn.parallel.DistributedDataParallel) and not exchanged:
+            return self.module.no_sync()
+        return nullcontext()
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.config.bf16 and self.device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    def _to_device(self, batch: Batch) -> Batch:
+        return {
+            key: value.to(self.device, non_blocking=True)
+            if isinstance(value, torch.Tensor)
+            else value
+            for key, value in batch.items()
+        }
+
+
+@dataclass
+class _Pace:
+    """How fast training goes, since the last row; what it stands still for is left out.
+
+    Steps are timed as the process sees them: a GPU may be a few of them behind.
     """
-    device = torch.device(worker.device)
-    _seed(config.seed, -1, 0)
-    model = task.build().to(device)
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trainable, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
-    )
-    first_step = 0
-    log: list[dict[str, Any]] = []
-    if resume_from is not None:
-        first_step, log = load_checkpoint(resume_from, model, optimizer)
-    module: nn.Module = _LossModule(task, model)
-    if worker.world > 1:
-        # Buffers are codebooks: they are synchronised where they are updated.
-        module = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
-    module.train()
-    autocast = (
-        torch.autocast("cuda", torch.bfloat16)
-        if config.bf16 and device.type == "cuda"
-        else nullcontext()
-    )
-    started = time.monotonic()
-    waited = 0.0
-    stream = batches(first_step)
-    for step in range(first_step, config.steps):
-        asked = time.monotonic()
-        batch = _to(task.collate(next(stream)), device)
-        waited += time.monotonic() - asked
-        _seed(config.seed, step, worker.rank)
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _schedule(step, config)
-        optimizer.zero_grad(set_to_none=True)
-        with autocast:
-            loss, parts = module(batch, step)
-        loss.backward()
-        grad_norm = nn.utils.clip_grad_norm_(trainable, config.max_grad_norm)
-        optimizer.step()
-        done = step + 1
-        if done % config.log_every == 0 or done == config.steps or done == 1:
-            values = mean_over_ranks({"loss": loss, "grad_norm": grad_norm, **parts})
-            if not math.isfinite(values["loss"]):
-                raise FloatingPointError(
-                    f"the loss is {values['loss']} at step {done}; the last checkpoint is from "
-                    f"step {done - 1 - (done - 1) % config.checkpoint_every}: lower "
-                    "loop.learning_rate or look at the batch of this step"
-                )
-            elapsed = time.monotonic() - started
-            rate = (done - first_step) * config.batch_size / elapsed
-            values |= {"step": done, "samples_per_s": rate, "wait_share": waited / elapsed}
-            log.append(values)
-            if worker.rank == 0:
-                observer.progress(values)
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            with tempfile.TemporaryDirectory(prefix="gestray-checkpoint-") as folder:
-                if worker.rank == 0:
-                    save_checkpoint(Path(folder), model, optimizer, done, log)
-                    lines = "".join(json.dumps(row) + "\n" for row in log)
-                    (Path(folder) / LOG).write_text(lines)
-                observer.checkpoint(log[-1], Path(folder))
-    return model
+
+    waited: float = 0.0
+    steps: int = 0
+    began: float = 0.0
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=200))
+
+    def start(self) -> None:
+        self.began, self.waited, self.steps = time.monotonic(), 0.0, 0
+
+    def stepped(self, seconds: float) -> None:
+        self.steps += 1
+        self.seconds.append(seconds)
+
+    def paused(self) -> _Paused:
+        """The time of the block counts for nothing."""
+        return _Paused(self)
+
+    def figures(self, samples: int) -> Row:
+        """Of the steps since the last row, each of so many samples; percentiles of the last 200."""
+        elapsed = time.monotonic() - self.began
+        p50, p95 = np.percentile(self.seconds, [50, 95]) * 1000
+        found = {
+            "samples_per_s": self.steps * samples / elapsed,
+            "wait_share": self.waited / elapsed,
+            "step_ms_p50": float(p50),
+            "step_ms_p95": float(p95),
+        }
+        self.start()
+        return found
 
 
-def _seed(seed: int, step: int, rank: int) -> None:
-    """Every random draw is a function of (seed, step, rank), so a resumed run repeats it."""
-    text = f"{seed}/{step}/{rank}".encode()
+class _Paused:
+    def __init__(self, pace: _Pace) -> None:
+        self.pace = pace
+
+    def __enter__(self) -> None:
+        self.at = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.pace.began += time.monotonic() - self.at
+
+
+def _is_due(every: int | None, done: int) -> bool:
+    return every is not None and done % every == 0
+
+
+def _seed(seed: int, number: int, rank: int) -> None:
+    """Every random draw is a function of (seed, pass, rank), so a resumed run repeats it."""
+    text = f"{seed}/{number}/{rank}".encode()
     torch.manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7], "little"))
 
 
-def _schedule(step: int, config: LoopConfig) -> float:
-    """Linear warm-up, then a cosine to zero."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    rest = max(1, config.steps - config.warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * (step - config.warmup_steps) / rest))
+def _memory_mb(device: torch.device) -> float:
+    """Most memory held so far: the device's, or where it is the CPU this process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource
 
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    return {
-        key: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-        for key, value in batch.items()
-    }
-
-
-class _Quiet:
-    """Observer of a run nobody watches."""
-
-    def progress(self, values: dict[str, Any]) -> None:
-        pass
-
-    def checkpoint(self, values: dict[str, Any], folder: Path) -> None:
-        pass
-
-
-def stream_for(task: Task, config: LoopConfig, takes: Folder) -> SampleStream:
-    """The task's samples of a `takes` artifact, in the order the config's seed gives.
-
-    Raises:
-        UserError: the corpus has no sample for this task.
-    """
-    view = task.view()
-    catalog = tuple(read_catalog(takes))
-    counts = tuple(view.count(ref) for ref in catalog)
-    return SampleStream(
-        takes, catalog, view, BatchPlan(counts, config.batch_size, config.lanes, config.seed)
-    )
-
-
-def train_alone(
-    task: Task,
-    config: LoopConfig,
-    takes: Folder,
-    observer: Observer | None = None,
-    resume_from: Path | None = None,
-) -> nn.Module:
-    """Train in this process, without Ray; the same batches as on a cluster."""
-    stream = stream_for(task, config, takes)
-    lanes = stream.plan.lanes_of(0, 1)
-    return train(
-        task,
-        config,
-        lambda first: stream.local_batches(lanes, first, config.steps - first),
-        Worker(),
-        observer or _Quiet(),
-        resume_from,
-    )
-
-
-def train_on_ray(
-    task: Task,
-    config: LoopConfig,
-    takes: Folder,
-    target: Folder,
-    on_progress: Callable[[dict[str, Any]], None],
-) -> list[dict[str, Any]]:
-    """Train with DDP on Ray Train; resumes what a killed run left in `target`.
-
-    Args:
-        takes: folder of the `takes` artifact.
-        target: gets `model.safetensors` and `log.jsonl`; checkpoints live
-            below it until the end.
-        on_progress: called in this process with each logged row.
-
-    Returns:
-        The log, one row every `log_every` steps, from step 1 on.
-
-    Raises:
-        UserError: the cluster lacks what the config asks for.
-    """
-    import ray
-    import ray.train
-    from ray.train.torch import TorchTrainer
-    from ray.util.queue import Queue
-
-    stream = stream_for(task, config, takes)
-    stream.plan.lanes_of(
-        0, config.compute.workers
-    )  # a wrong worker count is an error here, not there
-    use_gpu = _use_gpu(config.compute, ray.cluster_resources())
-    runs = target.child("training")
-    progress = Queue(actor_options={"num_cpus": 0})
-    trainer = TorchTrainer(
-        _train_worker,
-        train_loop_config={"task": task, "config": config, "stream": stream, "progress": progress},
-        scaling_config=ray.train.ScalingConfig(num_workers=config.compute.workers, use_gpu=use_gpu),
-        run_config=ray.train.RunConfig(
-            name="run",
-            storage_path=runs.path(),
-            storage_filesystem=runs.filesystem,
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
-            failure_config=ray.train.FailureConfig(max_failures=config.compute.max_failures),
-        ),
-    )
-    if runs.is_local:
-        Path(runs.path()).mkdir(parents=True, exist_ok=True)
-    with _forwarding(progress, on_progress):
-        result = trainer.fit()
-    with tempfile.TemporaryDirectory(prefix="gestray-model-") as folder:
-        assert result.checkpoint is not None, "the loop ends with a checkpoint"
-        result.checkpoint.to_directory(folder)
-        log_text = (Path(folder) / LOG).read_text()
-        target.write_bytes((Path(folder) / MODEL).read_bytes(), MODEL)
-        target.write_bytes(log_text.encode(), LOG)
-    return [json.loads(line) for line in log_text.splitlines()]
-
-
-def _use_gpu(compute: ComputeConfig, resources: dict[str, float]) -> bool:
-    gpus, cpus = resources.get("GPU", 0), resources.get("CPU", 0)
-    if compute.device == "gpu" and gpus < compute.workers:
-        raise UserError(
-            f"compute.device=gpu with {compute.workers} workers, but the cluster has {gpus:g} "
-            "GPUs; lower compute.workers or set compute.device=cpu"
-        )
-    # A worker holds one CPU, and its read-ahead needs half of one beside it.
-    if cpus < compute.workers + 1:
-        raise UserError(
-            f"{compute.workers} workers need {compute.workers + 1} CPUs (one is for reading), but "
-            f"the cluster has {cpus:g}; lower compute.workers"
-        )
-    return compute.device == "gpu" or (compute.device == "auto" and gpus >= compute.workers)
-
-
-def _train_worker(setup: dict[str, Any]) -> None:
-    """What Ray Train runs on every worker."""
-    import ray.train
-    import ray.train.torch
-
-    context = ray.train.get_context()
-    worker = Worker(
-        context.get_world_rank(),
-        context.get_world_size(),
-        str(ray.train.torch.get_device()),
-    )
-    config: LoopConfig = setup["config"]
-    stream: SampleStream = setup["stream"]
-    lanes = stream.plan.lanes_of(worker.rank, worker.world)
-
-    def batches(first: int) -> Iterator[pa.Table]:
-        return stream.ray_batches(lanes, first, config.steps - first, config.compute.readers)
-
-    checkpoint = ray.train.get_checkpoint()
-    with checkpoint.as_directory() if checkpoint else nullcontext() as folder:
-        train(
-            setup["task"],
-            config,
-            batches,
-            worker,
-            _RayObserver(setup["progress"], worker.rank),
-            Path(folder) if folder else None,
-        )
-
-
-@dataclass(frozen=True)
-class _RayObserver:
-    queue: Any
-    rank: int
-
-    def progress(self, values: dict[str, Any]) -> None:
-        self.queue.put_nowait(values)
-
-    def checkpoint(self, values: dict[str, Any], folder: Path) -> None:
-        import ray.train
-
-        # Every rank reports, which is Ray Train's barrier; the files are rank 0's.
-        checkpoint = ray.train.Checkpoint.from_directory(folder) if self.rank == 0 else None
-        ray.train.report(values, checkpoint=checkpoint)
-
-
-@contextmanager
-def _forwarding(queue: Any, on_progress: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """Hand rows from the workers' queue to `on_progress` while the block runs."""
-    from ray.util.queue import Empty
-
-    stop = threading.Event()
-
-    def drain() -> None:
-        while True:
-            try:
-                on_progress(queue.get(timeout=0.5))
-            except Empty:
-                if stop.is_set():
-                    return
-
-    thread = threading.Thread(target=drain, name="training-progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(timeout=10)
-        queue.shutdown()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -22,11 +23,14 @@ class Task(Protocol):
     over the whole global batch gathers it with `gestray.training.distributed`.
     """
 
-    def view(self) -> View:
-        """The view the training samples are cut with."""
+    def view(self, split: str = "train") -> View:
+        """The view that samples of a split are cut with."""
 
     def build(self) -> nn.Module:
         """The untrained model; called with the random state already seeded."""
+
+    def compiled(self, model: nn.Module) -> Iterable[nn.Module]:
+        """The modules of the model that are worth compiling: tensors in, tensors out."""
 
     def collate(self, rows: pa.Table) -> Batch:
         """Tensors of one local batch, on the CPU."""
@@ -37,5 +41,5 @@ class Task(Protocol):
         """The loss to minimise (mean over the batch), and its parts for the log.
 
         All randomness that must be the same on every rank is drawn from a
-        generator seeded by `step`.
+        generator seeded by `step`, the number of forward passes before this one.
         """

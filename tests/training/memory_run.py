@@ -23,7 +23,9 @@ from torch import Tensor, nn
 
 import jobs.cluster
 from gestray.store import Folder
-from gestray.training.loop import ComputeConfig, LoopConfig, stream_for, train_on_ray
+from gestray.training.config import ComputeConfig, LoopConfig
+from gestray.training.loop import training_data
+from gestray.training.on_ray import train_on_ray
 from gestray.views.frames import stack_frames
 from gestray.views.windows import WindowConfig, Windows
 from jobs.ingest import IngestConfig
@@ -38,11 +40,14 @@ BATCH = 64
 class MeanPose:
     """A task of three hundred numbers: what is measured is the stream, not the model."""
 
-    def view(self) -> Windows:
-        return Windows(WindowConfig(), "train")
+    def view(self, split: str = "train") -> Windows:
+        return Windows(WindowConfig(), split)
 
     def build(self) -> nn.Module:
         return nn.Linear(165, 1)
+
+    def compiled(self, model: nn.Module) -> list[nn.Module]:
+        return []
 
     def collate(self, rows: pa.Table) -> dict[str, Tensor]:
         return {"poses": torch.from_numpy(stack_frames(rows["poses"], 64))}
@@ -127,7 +132,7 @@ def main(folder: Path) -> None:
         loop = LoopConfig(
             steps=1, batch_size=BATCH, log_every=100, compute=ComputeConfig(workers=1)
         )
-        windows = sum(stream_for(task, loop, takes).plan.counts)
+        windows = sum(training_data(task, loop, takes).stream.plan.counts)
         loop = loop.model_copy(update={"steps": -(-windows // BATCH), "checkpoint_every": 10**6})
         started = time.monotonic()
         log = train_on_ray(task, loop, takes, store.child("training"), lambda row: None)

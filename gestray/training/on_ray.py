@@ -1,0 +1,179 @@
+"""Training as DDP on Ray Train: the only file of training that imports Ray, when asked to.
+
+Ray Train starts the group of workers and starts it again when it loses one. The
+loop does the rest, checkpoints included (`gestray.training.checkpoints`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from gestray.errors import UserError
+from gestray.store import Folder
+from gestray.training.checkpoints import CHECKPOINTS
+from gestray.training.config import ComputeConfig, LoopConfig
+from gestray.training.diverged import Diverged
+from gestray.training.task import Task
+
+if TYPE_CHECKING:
+    from gestray.training.loop import Row
+
+log = logging.getLogger(__name__)
+
+# Ray Train's own state of a run lies here, below the folder that gets the model.
+RUN = "training"
+
+
+def train_on_ray(
+    task: Task,
+    config: LoopConfig,
+    takes: Folder,
+    target: Folder,
+    on_row: Callable[[Row], None],
+) -> list[Row]:
+    """Train with DDP on Ray Train; goes on where a killed run has left checkpoints in `target`.
+
+    Args:
+        takes: folder of the `takes` artifact.
+        target: gets `model.safetensors` and `log.jsonl`; while training runs, also
+            `checkpoints` and Ray Train's `training`.
+        on_row: called in this process with each row of the log.
+
+    Returns:
+        The log, from step 1 on.
+
+    Raises:
+        UserError: the cluster lacks what the config asks for, or the corpus what the task does.
+        Diverged: a loss was not finite.
+    """
+    import ray
+    import ray.train
+    from ray.train.torch import TorchTrainer
+    from ray.util.queue import Queue
+
+    from gestray.training.loop import LOG, training_data
+
+    data = training_data(task, config, takes)
+    # A wrong worker count is an error here, not there.
+    data.stream.plan.lanes_of(0, config.compute.workers)
+    use_gpu = _use_gpu(config.compute, ray.cluster_resources())
+    runs = target.child(RUN)
+    told = Queue(actor_options={"num_cpus": 0})
+    setup = {"task": task, "config": config, "data": data, "target": target, "told": told}
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config=setup,
+        scaling_config=ray.train.ScalingConfig(num_workers=config.compute.workers, use_gpu=use_gpu),
+        run_config=ray.train.RunConfig(
+            name="run",
+            storage_path=runs.path(),
+            storage_filesystem=runs.filesystem,
+            failure_config=ray.train.FailureConfig(max_failures=config.compute.max_failures),
+        ),
+    )
+    if runs.is_local:
+        Path(runs.path()).mkdir(parents=True, exist_ok=True)
+    with _forwarding(told, on_row):
+        result: Any = trainer.fit()
+    if isinstance(result.return_value, UserError):
+        raise result.return_value
+    return [json.loads(line) for line in target.read_bytes(LOG).splitlines()]
+
+
+def _use_gpu(compute: ComputeConfig, resources: dict[str, float]) -> bool:
+    gpus, cpus = resources.get("GPU", 0), resources.get("CPU", 0)
+    if compute.device == "gpu" and gpus < compute.workers:
+        raise UserError(
+            f"compute.device=gpu with {compute.workers} workers, but the cluster has {gpus:g} "
+            "GPUs; lower compute.workers or set compute.device=cpu"
+        )
+    # A worker holds one CPU, and its read-ahead needs half of one beside it.
+    if cpus < compute.workers + 1:
+        raise UserError(
+            f"{compute.workers} workers need {compute.workers + 1} CPUs (one is for reading), but "
+            f"the cluster has {cpus:g}; lower compute.workers"
+        )
+    return compute.device == "gpu" or (compute.device == "auto" and gpus >= compute.workers)
+
+
+def _train_worker(setup: dict[str, Any]) -> Any:
+    """What Ray Train runs on every worker.
+
+    Returns:
+        None, or a `UserError` that trying again would not mend: Ray Train starts a group
+        anew whose worker raises.
+    """
+    import ray.train
+    import ray.train.torch
+
+    from gestray.training.checkpoint import MODEL, model_bytes
+    from gestray.training.loop import LOG, Worker, checkpoints_of, kept, log_lines, train
+
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    worker = Worker(rank, world, str(ray.train.torch.get_device()))
+    config: LoopConfig = setup["config"]
+    target, data, told = setup["target"], setup["data"], setup["told"]
+    lanes = data.stream.plan.lanes_of(rank, world)
+    passes = config.steps * config.accumulate
+
+    def batches(first: int) -> Iterator[pa.Table]:
+        return data.stream.ray_batches(lanes, first, passes - first, config.compute.readers)
+
+    def warn(text: str) -> None:
+        told.put_nowait(text)
+
+    folder = target.child(CHECKPOINTS)
+    with checkpoints_of(config, folder, warn=warn) as checkpoints:
+        try:
+            state = train(
+                setup["task"], config, data, batches, worker, told.put_nowait, checkpoints
+            )
+        except Diverged as error:
+            return error
+    if rank == 0:
+        try:
+            model = kept(config, state)
+        except UserError as error:
+            return error
+        target.write_bytes(model_bytes(model), MODEL)
+        target.write_bytes(log_lines(state.log), LOG)
+    return None
+
+
+@contextmanager
+def _forwarding(told: Any, on_row: Callable[[Row], None]) -> Iterator[None]:
+    """While the block runs, hand on the rows that the workers tell, and log their warnings."""
+    from ray.util.queue import Empty
+
+    stop = threading.Event()
+
+    def drain() -> None:
+        while True:
+            try:
+                heard = told.get(timeout=0.5)
+            except Empty:
+                if stop.is_set():
+                    return
+                continue
+            if isinstance(heard, str):
+                log.warning("%s", heard)
+            else:
+                on_row(heard)
+
+    thread = threading.Thread(target=drain, name="training-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+        told.shutdown()
