@@ -10,14 +10,20 @@ import pyarrow as pa
 from pydantic import Field
 
 from gestray.anchors.anchor import anchor_schema, to_row
+from gestray.anchors.engines import Engine, Sampling
+from gestray.anchors.grounding import LanguageModelGrounder
+from gestray.anchors.openai_engine import OpenAIConfig, OpenAIEngine
+from gestray.anchors.prompting import PromptConfig, prompt_hash
+from gestray.anchors.taxonomy import taxonomy_hash
 from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.form import PhysicalForm
 from gestray.store import Folder
 from jobs.cluster import connect
+from jobs.display import progress
 from jobs.rows import map_rows, read_rows, write_rows
 from jobs.tokenizer import CODES
-from jobs.vllm_grounding import VllmConfig
+from jobs.vllm_grounding import VllmConfig, VllmEngine
 
 FORMS_SCHEMA = pa.schema(
     [
@@ -111,22 +117,31 @@ class GroundConfig(Config):
     """What `gestray anchors ground` does.
 
     Args:
-        grounder: "rules" needs no model; "vllm" asks a language model.
-        vllm: its settings; they count only where it is used.
+        grounder: "rules" needs no model; "vllm" runs one on Ray; "openai" asks a server.
+        prompt: what a model is shown.
+        sampling: how it generates.
+        retries: attempts after the first at an answer that is not in the schema.
+        vllm: the model and its engine; counts only where it is used.
+        openai: the server and the model; counts only where it is used.
         actors: processes of the rules grounder.
     """
 
     EXECUTION: ClassVar[frozenset[str]] = frozenset({"actors"})
 
-    grounder: Literal["rules", "vllm"] = "rules"
-    vllm: VllmConfig = VllmConfig(model="smollm2-135m")
+    grounder: Literal["rules", "vllm", "openai"] = "rules"
+    prompt: PromptConfig = PromptConfig()
+    sampling: Sampling = Sampling()
+    retries: int = Field(1, ge=0, le=5)
+    vllm: VllmConfig = VllmConfig()
+    openai: OpenAIConfig = OpenAIConfig()
     actors: int = Field(2, ge=1)
 
     def identity(self) -> dict[str, Any]:
         tree = super().identity()
         if self.grounder == "rules":
-            del tree["vllm"]
-        return tree
+            return {"grounder": "rules", "taxonomy": taxonomy_hash()}
+        kept = ("grounder", "prompt", "sampling", "retries", self.grounder)
+        return {name: tree[name] for name in kept} | {"prompt_hash": prompt_hash(self.prompt)}
 
 
 class RulesGrounder:
@@ -148,38 +163,46 @@ class RulesGrounder:
 
 
 def _ground(run: StageRun[GroundConfig]) -> StageResult:
-    rows = read_rows(run.inputs["forms"].folder)
-    connect()
+    rows, config = read_rows(run.inputs["forms"].folder), run.config
+    metrics: dict[str, Any] = {"grounder": config.grounder}
+    if config.grounder == "rules":
+        connect()
+        anchors = map_rows(rows, RulesGrounder, {}, config.actors)
+    else:
+        engine = _engine(config)
+        store = Folder(run.folder.uri.rsplit("/", 2)[0])
+        grounder = LanguageModelGrounder(
+            engine, config.prompt, config.sampling, config.retries, store
+        )
+        metrics |= {"model": engine.model, "prompt": config.prompt.file}
+        anchors = _asked(grounder, rows)
     statuses: Counter[str] = Counter()
 
     def see(table: pa.Table) -> None:
         statuses.update(table["status"].to_pylist())
 
-    what = f"ground ({run.config.grounder})"
-    anchors = _anchors(rows, run.config)
+    what = f"ground ({config.grounder})"
     written = write_rows(run.folder, anchors, anchor_schema(), what, len(rows), see)
-    metrics: dict[str, Any] = {"grounder": run.config.grounder}
-    if run.config.grounder == "vllm":
-        metrics["model"] = run.config.vllm.model
     for status in ("grounded", "ungrounded", "failed"):
         metrics[status] = statuses[status]
+    if config.grounder != "rules":
+        metrics |= grounder.counts
     return StageResult(len(rows), written, 0, metrics)
 
 
-def _anchors(rows: pa.Table, config: GroundConfig) -> Iterator[pa.Table]:
-    if config.grounder == "rules":
-        yield from map_rows(rows, RulesGrounder, {}, config.actors)
-        return
-    import ray.data
+def _engine(config: GroundConfig) -> Engine:
+    if config.grounder == "openai":
+        return OpenAIEngine(config.openai)
+    connect()
+    return VllmEngine(config.vllm)
 
-    from jobs.vllm_grounding import ground_with_vllm
 
-    inputs = rows.select(["phrase_id", "text", "form", "form_text"])
-    dataset = ray.data.from_arrow(
-        inputs.rename_columns(["phrase_id", "transcript", "form", "form_text"])
-    )
-    anchors = ground_with_vllm(dataset, config.vllm)
-    yield from anchors.iter_batches(batch_size=None, batch_format="pyarrow")
+def _asked(grounder: LanguageModelGrounder, rows: pa.Table) -> Iterator[pa.Table]:
+    """The anchors of all rows, under a progress bar that means answers."""
+    with progress(f"ask {grounder.engine.model}", len(rows)) as track:
+        yield from grounder.ground(
+            rows, lambda done, total: track(len(rows) * done / max(total, 1))
+        )
 
 
 GROUND = Stage(

@@ -195,17 +195,28 @@ def anchors_verbalize(
 @anchors.command("ground")
 def anchors_ground(
     overrides: Overrides = None,
-    grounder: Annotated[str, typer.Option(help="rules, or vllm.")] = "rules",
+    grounder: Annotated[str, typer.Option(help="rules, vllm, or openai (a server).")] = "rules",
     model: Annotated[
-        str, typer.Option(help="For vllm: a name of `gestray models`, a folder, or a hub name.")
-    ] = "smollm2-135m",
+        str | None,
+        typer.Option(
+            help="For vllm a name of `gestray models`, a folder, or a hub name; for openai as the "
+            "server names it."
+        ),
+    ] = None,
     store: Store = None,
     name: Name = None,
     inputs: Inputs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find what each gesture means in its transcript."""
-    values = {"grounder": grounder, "vllm": {"model": model}}
+    """Find what each gesture means in its transcript.
+
+    No question is asked twice: answers are kept in the store, a killed run goes on where it was.
+    Examples: `gestray anchors ground --grounder vllm --model Qwen/Qwen3-8B`; `gestray anchors
+    ground --grounder openai --model m openai.url=http://host:8000/v1 prompt.examples=[listing]`.
+    """
+    values: dict[str, Any] = {"grounder": grounder}
+    if model is not None:
+        values[grounder] = {"model": model}
     run_by_hand("anchors.ground", name or "anchors", store, inputs, overrides, as_json, values)
 
 

@@ -1,8 +1,7 @@
-"""Grounding by a language model: phrases in, anchors out, over `ray.data.llm` and vLLM.
+"""vLLM as an engine for grounding, over `ray.data.llm`.
 
-One Dataset in, one Dataset out, rows one to one: an answer that cannot be used
-becomes a failed anchor, never a lost row. The same code runs on GPUs and on a
-laptop's CPU; what differs is in `_engine`.
+The same code runs on GPUs and on a laptop's CPU; what differs is in `_engine`.
+What is asked and what becomes of the answers is in `gestray.anchors.grounding`.
 
 What is not obvious about the parts below (ray 2.60, vLLM 0.29):
 
@@ -12,9 +11,13 @@ What is not obvious about the parts below (ray 2.60, vLLM 0.29):
 - The grammar lets white space run without end unless `disable_any_whitespace`
   is set, which the backend `auto` refuses; small models print it until the
   budget is gone.
+- Answers leave an engine block by block: a block is a batch, so that answers
+  are kept soon after they were paid for.
 - Rows that fail skip the processor's `postprocess` and keep all columns, while
-  other rows keep what it returns. So nothing is done there: `_anchors` reads
-  both kinds, in a stage of its own, where they have the same columns.
+  other rows keep what it returns. So nothing is done there: `_answer` reads
+  both kinds.
+- An engine that dies takes its actor along; Ray starts another, which gets the
+  batches that were not finished. Nothing else is generated again.
 - Every stage is an actor that holds one logical CPU, and a pipeline without a
   CPU left for its map tasks waits for ever. Tokenizing and detokenizing are
   therefore left to the engine, and the chat template reserves none.
@@ -28,29 +31,20 @@ import functools
 import importlib.util
 import json
 import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
-from gestray.anchors.anchor import Anchor, Status, anchor_schema, to_row
-from gestray.anchors.prompting import (
-    build_messages,
-    parse_response,
-    prompt_hash,
-    response_schema,
-)
+from gestray.anchors.engines import Answer, Question, Sampling
+from gestray.anchors.prompting import response_schema
 from gestray.config import Config
 from gestray.errors import UserError
-from gestray.form import Intent, PhysicalForm
 from gestray.models import REGISTRY, resolve_model
 
 if TYPE_CHECKING:
-    from ray.data import Dataset
     from ray.data.llm import Processor
-
-# What the job reads of each row.
-COLUMNS = ("phrase_id", "transcript", "form", "form_text")
 
 
 class VllmConfig(Config):
@@ -58,72 +52,97 @@ class VllmConfig(Config):
 
     `model` is a name of `gestray.models.REGISTRY`, a folder (present on every
     machine that may run the engine) or a hub name, then with its `revision`.
+    `concurrency` is a number of engines, or the least and the most of them:
+    Ray then starts and stops engines by the work there is.
     `engine_kwargs` are vLLM's engine arguments and win over what is set here.
-    The answer to a prompt of about 400 tokens is 80 to 120 tokens long;
-    `max_tokens` only cuts off what runs away.
     """
 
     EXECUTION: ClassVar[frozenset[str]] = frozenset(
         {"device", "concurrency", "tensor_parallel_size", "batch_size"}
     )
 
-    model: str
+    model: str = "smollm2-135m"
     revision: str = ""
-    max_words: int = Field(60, ge=1, description="words of a transcript that are shown")
-    max_tokens: int = Field(256, ge=1)
-    temperature: float = Field(0.0, ge=0.0)
-    seed: int = 0
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    concurrency: int = Field(1, ge=1, description="engines")
+    concurrency: int | tuple[int, int] = Field(1, description="engines")
     tensor_parallel_size: int = Field(1, ge=1, description="devices of one engine")
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, description="questions that are answered, and kept, together")
     engine_kwargs: dict[str, Any] = Field(default_factory=dict)
 
 
-def ground_with_vllm(rows: Dataset, config: VllmConfig) -> Dataset:
-    """Ground every phrase with a language model.
+class VllmEngine:
+    """vLLM on Ray. The caller has started Ray, with two logical CPUs more than engines on CPU."""
 
-    The result is lazy, as Datasets are: each consumption starts the engine
-    anew, so write it or materialize it once. The caller has started Ray, with
-    at least two logical CPUs, plus one for every further engine on CPU.
+    name = "vllm"
 
-    Args:
-        rows: at least the columns `COLUMNS`; `form` is a `PhysicalForm` in JSON.
-        config: model, sampling and engine.
+    def __init__(self, config: VllmConfig) -> None:
+        self.config = config
 
-    Returns:
-        One row of `gestray.anchors.anchor.anchor_schema` for each row, in any order.
+    @property
+    def model(self) -> str:
+        return self.config.model
 
-    Raises:
-        UserError: vLLM is not installed, the model is not there, or this driver
-            already runs another engine over several devices.
-    """
-    processor = _processor(config)
-    provenance = {
-        "grounder": "vllm",
-        "model": config.model,
-        "revision": config.revision or REGISTRY.get(config.model, ""),
-        "prompt_hash": prompt_hash(),
-        "sampling": json.dumps(_sampling(config) | {"max_words": config.max_words}),
-    }
-    return processor(rows.select_columns(list(COLUMNS))).map_batches(
-        functools.partial(_anchors, max_tokens=config.max_tokens, provenance=provenance),
-        batch_format="pyarrow",
-    )
+    @property
+    def revision(self) -> str:
+        return self.config.revision or REGISTRY.get(self.config.model, "")
+
+    def identity(self) -> dict[str, Any]:
+        return {"engine": self.name, **self.config.identity(), "revision": self.revision}
+
+    def answer(
+        self, system: str, questions: Sequence[Question], sampling: Sampling
+    ) -> Iterator[list[Answer]]:
+        """Each call starts the engine anew, which takes the better part of a minute.
+
+        Raises:
+            UserError: vLLM is not installed, the model is not there, or this driver
+                already runs another engine over several devices.
+        """
+        import ray.data
+
+        processor = _processor(self.config, system)
+        size = self.config.batch_size
+        told = sampling.model_dump_json()
+        blocks = [
+            pa.table(
+                {
+                    "key": [question.key for question in block],
+                    "user": [question.user for question in block],
+                    "sampling": [told] * len(block),
+                }
+            )
+            for block in (questions[i : i + size] for i in range(0, len(questions), size))
+        ]
+        answered: Any = processor(ray.data.from_arrow(blocks)).iter_batches(
+            batch_size=None, batch_format="pyarrow"
+        )
+        for batch in answered:
+            yield [_answer(row, sampling.max_tokens) for row in batch.select(_READ).to_pylist()]
 
 
-_built: tuple[VllmConfig, Processor] | None = None
+_READ = ["key", "generated_text", "num_generated_tokens", "__inference_error__"]
 
 
-def _processor(config: VllmConfig) -> Processor:
-    """The driver's processor for `config`, built once."""
+def _answer(row: dict[str, Any], max_tokens: int) -> Answer:
+    """The engine's answer, usable or not, from its row."""
+    if row["__inference_error__"]:
+        return Answer(row["key"], "", refusal=row["__inference_error__"])
+    tokens = row["num_generated_tokens"]
+    return Answer(row["key"], row["generated_text"], tokens >= max_tokens, tokens)
+
+
+_built: tuple[VllmConfig, str, Processor] | None = None
+
+
+def _processor(config: VllmConfig, system: str) -> Processor:
+    """The driver's processor for `config` and the system message, built once."""
     global _built
-    if _built is not None and _built[0] == config:
-        return _built[1]
+    if _built is not None and _built[:2] == (config, system):
+        return _built[2]
     if _built is not None and max(config.tensor_parallel_size, _built[0].tensor_parallel_size) > 1:
         raise UserError(
             f"this process already runs {_built[0].model!r} and cannot run {config.model!r} beside "
-            "it over several devices: ground with one model per process, or set "
+            "it over several devices: ground with one model and prompt per process, or set "
             "tensor_parallel_size to 1"
         )
     if importlib.util.find_spec("vllm") is None:
@@ -144,10 +163,10 @@ def _processor(config: VllmConfig) -> Processor:
             detokenize_stage=False,
             **_engine(config),
         ),
-        preprocess=functools.partial(_request, config=config),
+        preprocess=functools.partial(_request, system=system),
         postprocess=_unchanged,
     )
-    _built = (config, processor)
+    _built = (config, system, processor)
     return processor
 
 
@@ -155,7 +174,7 @@ def _engine(config: VllmConfig) -> dict[str, Any]:
     """The processor's arguments that depend on the device."""
     kwargs: dict[str, Any] = {
         # Prompts are short: a model's full context would only claim memory for its cache.
-        "max_model_len": 2048,
+        "max_model_len": 3072,
         "tensor_parallel_size": config.tensor_parallel_size,
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     }
@@ -191,64 +210,18 @@ def _on_gpu(config: VllmConfig) -> bool:
     return ray.cluster_resources().get("GPU", 0) > 0
 
 
-def _sampling(config: VllmConfig) -> dict[str, Any]:
+def _request(row: dict[str, Any], system: str) -> dict[str, Any]:
+    """What the engine is sent for a question."""
+    sampling = json.loads(row["sampling"])
     return {
-        "temperature": config.temperature,
-        "max_tokens": config.max_tokens,
-        "seed": config.seed,
-    }
-
-
-def _request(row: dict[str, Any], config: VllmConfig) -> dict[str, Any]:
-    """What the engine is sent for a phrase."""
-    form = PhysicalForm.model_validate_json(row["form"])
-    sampling = _sampling(config) | {"structured_outputs": {"json": json.dumps(response_schema())}}
-    if form.handedness == "none":
-        # A processor maps rows one to one; where no hand moves nothing is worth generating.
-        sampling["max_tokens"] = 1
-    return {
-        "messages": build_messages(
-            row["form_text"], form, row["transcript"] or "", config.max_words
-        ),
-        "sampling_params": sampling,
+        "messages": [
+            {"role": "system", "content": system},
+            {"role": "user", "content": row["user"]},
+        ],
+        "sampling_params": sampling
+        | {"structured_outputs": {"json": json.dumps(response_schema())}},
     }
 
 
 def _unchanged(row: dict[str, Any]) -> dict[str, Any]:
     return row
-
-
-def _anchors(answers: pa.Table, max_tokens: int, provenance: dict[str, Any]) -> pa.Table:
-    """Turn the engine's answers, usable or not, into rows of anchors."""
-    wanted = [*COLUMNS, "generated_text", "num_generated_tokens", "__inference_error__"]
-    anchors = [
-        _anchor(answer, max_tokens, provenance) for answer in answers.select(wanted).to_pylist()
-    ]
-    return pa.Table.from_pylist([to_row(anchor) for anchor in anchors], anchor_schema())
-
-
-def _anchor(answer: dict[str, Any], max_tokens: int, provenance: dict[str, Any]) -> Anchor:
-    form = PhysicalForm.model_validate_json(answer["form"])
-    text = answer["generated_text"]
-    intent: Intent | None
-    status: Status
-    if form.handedness == "none":
-        intent, status, reason = None, "ungrounded", "no hand takes part in a gesture"
-    elif answer["__inference_error__"]:
-        intent, status = None, "failed"
-        reason = f"the engine refused the phrase: {answer['__inference_error__'][:200]}"
-    else:
-        intent, status, reason = parse_response(text, form, answer["transcript"] or "")
-        if status == "failed" and answer["num_generated_tokens"] >= max_tokens:
-            reason = f"the answer was cut off after {max_tokens} tokens"
-    return Anchor(
-        phrase_id=answer["phrase_id"],
-        form=form,
-        form_text=answer["form_text"],
-        intent=intent,
-        intent_text=intent.sentence if intent else "",
-        status=status,
-        reason=reason,
-        raw=text if status == "failed" else "",
-        **provenance,
-    )

@@ -9,6 +9,7 @@ form, so a phrase never drops out of the data because grounding gave nothing.
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, Literal
 
@@ -45,7 +46,7 @@ class Anchor(BaseModel):
     status: Status
     reason: str = ""
     raw: str = ""
-    grounder: Literal["rules", "vllm"]
+    grounder: Literal["rules", "vllm", "openai"]
     model: str
     revision: str = ""
     prompt_hash: str
@@ -71,6 +72,7 @@ class Anchor(BaseModel):
         return self
 
 
+@functools.cache
 def anchor_schema() -> pa.Schema:
     """Arrow schema of one anchor a row; `form` and `intent` are JSON objects.
 

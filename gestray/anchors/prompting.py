@@ -1,91 +1,129 @@
 """What a language model is asked about a gesture, and what is made of its answer.
 
-The prompt follows the four stages of "Semantic Motion Anchors": handedness,
-motion, intent, verification. The answer is JSON under a grammar, so it is
-bounded in every part: small models fill whatever they are allowed to. Nothing
-here runs a model; see `jobs.vllm_grounding`.
+The answer follows the four stages of "Semantic Motion Anchors" (arXiv
+2605.30608): handedness, motion, intent, verification. It is JSON under a
+grammar and bounded in every part: small models fill whatever they are allowed
+to. Prompts are versioned files, `prompts/*.md`; labels and worked examples come
+from the taxonomy. Nothing here runs a model; see `gestray.anchors.grounding`.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import unicodedata
 from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from gestray.anchors.anchor import Status
+from gestray.anchors.taxonomy import Example, taxonomy
+from gestray.config import Config, digest
+from gestray.errors import UserError, shorten
 from gestray.form import INTENTS, Handedness, Intent, PhysicalForm
 
-PROMPT = "ground_v1.txt"
+NO_INTENT = "none"
+"""What a model answers, instead of a label, where form and words support none."""
 
-_UNSUPPORTED = "none"
 # Words of the certainty scale rather than a number: a JSON number has no bound on its
 # digits, and small models are better at choosing a word than at calibrating a figure.
-_CONFIDENCE = {"low": 0.3, "medium": 0.6, "high": 0.9}
+CONFIDENCES = {"very low": 0.1, "low": 0.3, "medium": 0.5, "high": 0.7, "very high": 0.9}
 _LONGEST_WORD = 16  # characters a word of a transcript is counted as, at most, when clipping
 
 _Word = Annotated[str, StringConstraints(max_length=24)]
 
 
-class GroundingResponse(BaseModel):
-    """The model's answer. The order of the fields is the order of its reasoning."""
-
+class _Stage(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class IntentStage(_Stage):
+    """Stage three: a label of the taxonomy or "none", and the intent in free text."""
+
+    label: Literal[(*INTENTS, NO_INTENT)]  # type: ignore[valid-type]
+    sentence: str = Field(max_length=120)
+
+
+class Verification(_Stage):
+    """Stage four: which words carry the intent, what bears it out, and how surely."""
+
+    words: list[_Word] = Field(max_length=3)
+    form_supports: bool
+    words_support: bool
+    confidence: Literal[tuple(CONFIDENCES)]  # type: ignore[valid-type]
+
+
+class GroundingResponse(_Stage):
+    """The model's answer. The order of the fields is the order of its reasoning."""
 
     handedness: Handedness
     motion: str = Field(max_length=60)
-    intent: Literal[(*INTENTS, _UNSUPPORTED)]  # type: ignore[valid-type]
-    words: list[_Word] = Field(max_length=3)
-    sentence: str = Field(max_length=120)
-    supported: bool
-    confidence: Literal["low", "medium", "high"]
+    intent: IntentStage
+    verification: Verification
+
+
+class PromptConfig(Config):
+    """What a model is shown.
+
+    Args:
+        file: a shipped prompt ("v2"), or the path of a Markdown file of one's own.
+        examples: intents whose example of the taxonomy is shown with its answer, "none" for the
+            one of a gesture without intent; in this order.
+        max_words: words of a transcript that are shown, from its beginning.
+    """
+
+    file: str = "v2"
+    examples: tuple[str, ...] = ("uncertainty", NO_INTENT)
+    max_words: int = Field(60, ge=1)
 
 
 @functools.cache
 def response_schema() -> dict[str, Any]:
     """JSON schema of `GroundingResponse`, for guided decoding; do not modify it."""
     schema = GroundingResponse.model_json_schema()
-    schema.pop("description")
+    parts = schema.pop("$defs")
+    for name, part in schema["properties"].items():
+        if "$ref" in part:
+            schema["properties"][name] = parts[part["$ref"].rpartition("/")[2]]
+    for part in (schema, *schema["properties"].values()):
+        part.pop("description", None)
     return schema
 
 
-@functools.cache
-def prompt_hash() -> str:
-    """First 12 digits of the hash of prompt, labels and schema, in their order."""
-    shaping = [_prompt_text(), INTENTS, response_schema()]
-    return hashlib.sha256(json.dumps(shaping).encode()).hexdigest()[:12]
+def prompt_hash(prompt: PromptConfig) -> str:
+    """First 12 digits of the hash of all that a model is told, and of the answer's schema."""
+    # As text: in a schema the order of the properties counts.
+    return digest([_template(prompt.file), system_message(prompt), json.dumps(response_schema())])
 
 
-def build_messages(
-    form_text: str, form: PhysicalForm, transcript: str, max_words: int = 60
-) -> list[dict[str, str]]:
-    """The chat messages that ask for the intent of one gesture.
+def system_message(prompt: PromptConfig) -> str:
+    """What is said before any gesture: the same for all, so an engine's prefix cache holds it.
 
-    The system message is the same for every phrase, so the engine's prefix
-    cache holds it. Transcript and form are quoted as data: see `quoted`.
+    Raises:
+        UserError: the prompt's file cannot be read, or has other parts than a prompt has; or an
+            example is of no intent.
+    """
+    system, _ = _parts(prompt.file)
+    labels = "\n".join(f"- {label}: {meaning}" for label, meaning in INTENTS.items())
+    examples = "".join(_worked(prompt.file, name) for name in prompt.examples)
+    return _filled(
+        prompt.file, system, labels=labels, examples=f" For example:{examples}" if examples else ""
+    )
+
+
+def user_message(prompt: PromptConfig, form_text: str, form: PhysicalForm, transcript: str) -> str:
+    """The question about one gesture.
 
     Args:
+        prompt: the file and how much of a transcript is shown.
         form_text: the sentence of the form.
         form: the form itself; its handedness is stated apart, for the first stage.
-        transcript: the words spoken; any text.
-        max_words: words of the transcript that are kept, from its beginning.
+        transcript: the words spoken; any text. It and the form are quoted as data: see `quoted`.
     """
-    labels = "\n".join(f"- {label}: {meaning}" for label, meaning in INTENTS.items())
-    system, user = _prompt_parts()
-    filled = user.substitute(
-        handedness=form.handedness,
-        form_text=quoted(form_text, max_words=120),
-        transcript=quoted(transcript, max_words) or "(no words)",
-    )
-    return [
-        {"role": "system", "content": system.substitute(labels=labels)},
-        {"role": "user", "content": filled},
-    ]
+    return _question(prompt.file, form.handedness, form_text, quoted(transcript, prompt.max_words))
 
 
 def quoted(text: str, max_words: int) -> str:
@@ -99,10 +137,11 @@ def quoted(text: str, max_words: int) -> str:
     """
     # Before anything is scanned: a transcript may be a whole book.
     text = text[: 64 * max_words]
-    # Twice: a compatibility form such as a full-width "<" only shows after it.
-    text = unicodedata.normalize("NFKC", text)
-    text = "".join(" " if char.isspace() else char for char in text)
-    text = "".join(char for char in text if unicodedata.category(char)[0] != "C")
+    if not (text.isascii() and text.isprintable()):  # most is, and needs none of this
+        # First: a compatibility form such as a full-width "<" only shows after it.
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(" " if char.isspace() else char for char in text)
+        text = "".join(char for char in text if unicodedata.category(char)[0] != "C")
     text = text.translate(str.maketrans("[]{}", "()()", "<>|"))
     return " ".join(text.split()[:max_words])[: _LONGEST_WORD * max_words].strip()
 
@@ -125,10 +164,23 @@ def parse_response(
         answer = GroundingResponse.model_validate_json(text)
     except (ValidationError, UnicodeEncodeError) as error:
         return None, "failed", f"not an answer in the schema: {_first_problem(error)}"
-    if answer.intent == _UNSUPPORTED:
+    label, verification = answer.intent.label, answer.verification
+    if label == NO_INTENT:
         return None, "ungrounded", "the model finds no intent"
-    if not answer.supported:
-        return None, "ungrounded", f"the model does not uphold {answer.intent!r} on verification"
+    against = [
+        part
+        for part, supports in (
+            ("the form", verification.form_supports),
+            ("the words", verification.words_support),
+        )
+        if not supports
+    ]
+    if against:
+        return (
+            None,
+            "ungrounded",
+            f"the model does not uphold {label!r} on verification, by {' and '.join(against)}",
+        )
     if form is not None and answer.handedness != form.handedness:
         return (
             None,
@@ -136,26 +188,70 @@ def parse_response(
             f"the model sees hands {answer.handedness}, not {form.handedness}",
         )
     # Escapes in JSON bring back what a grammar keeps out of its text.
-    words = tuple(word for word in (quoted(word, 8) for word in answer.words) if word)
+    words = tuple(word for word in (quoted(word, 8) for word in verification.words) if word)
     if transcript is not None and words:
         spoken = f" {_plain(transcript)} "
         said = tuple(word for word in words if f" {_plain(word)} " in spoken)
         if not said:
             return None, "ungrounded", "the model quotes words that were not said"
         words = said
-    sentence = quoted(answer.sentence, 60)[:240]
+    sentence = quoted(answer.intent.sentence, 60)[:240]
     if not sentence:
         return None, "failed", "not an answer in the schema: the sentence is empty"
-    return (
-        Intent(
-            label=answer.intent,
-            sentence=sentence,
-            words=words,
-            confidence=_CONFIDENCE[answer.confidence],
+    confidence = CONFIDENCES[verification.confidence]
+    intent = Intent(label=label, sentence=sentence, words=words, confidence=confidence)
+    return intent, "grounded", ""
+
+
+def _worked(file: str, name: str) -> str:
+    """An example as it is shown: the question, and the answer that is right."""
+    if name == NO_INTENT:
+        example = taxonomy().unsupported
+    elif name in INTENTS:
+        example = taxonomy().intents[name].example
+    else:
+        raise UserError(
+            f"prompt.examples: found {name!r}, expected intents of the taxonomy or {NO_INTENT!r}: "
+            f"{', '.join(INTENTS)}"
+        )
+    question = _question(file, example.hands, example.form, example.transcript)
+    return f"\n{question}\n{_right_answer(name, example).model_dump_json()}"
+
+
+def _right_answer(label: str, example: Example) -> GroundingResponse:
+    supported = label != NO_INTENT
+    return GroundingResponse(
+        handedness=example.hands,
+        motion=example.motion,
+        intent=IntentStage(label=label, sentence=example.sentence),
+        verification=Verification(
+            words=list(example.words),
+            form_supports=supported,
+            words_support=supported,
+            confidence="high",
         ),
-        "grounded",
-        "",
     )
+
+
+def _question(file: str, hands: str, form_text: str, transcript: str) -> str:
+    _, user = _parts(file)
+    return _filled(
+        file,
+        user,
+        handedness=hands,
+        form_text=quoted(form_text, max_words=120),
+        transcript=transcript or "(no words)",
+    )
+
+
+def _filled(file: str, part: Template, **values: str) -> str:
+    try:
+        return part.substitute(values)
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"prompt {file}: found {error}, expected {', '.join(f'${name}' for name in values)} "
+            "there, and $$ for a dollar sign"
+        ) from None
 
 
 def _first_problem(error: ValidationError | UnicodeEncodeError) -> str:
@@ -170,11 +266,27 @@ def _plain(text: str) -> str:
     return " ".join(letters.split())
 
 
-def _prompt_text() -> str:
-    return resources.files("gestray.anchors").joinpath("prompts", PROMPT).read_text("utf-8")
+@functools.cache
+def _template(file: str) -> str:
+    shipped = resources.files("gestray.anchors").joinpath("prompts")
+    names = sorted(entry.name.removesuffix(".md") for entry in shipped.iterdir())
+    if file in names:
+        return shipped.joinpath(f"{file}.md").read_text("utf-8")
+    try:
+        return Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"prompt.file: found {shorten(file)!r}, expected a shipped prompt "
+            f"({', '.join(names)}) or a Markdown file that can be read: {error}"
+        ) from None
 
 
 @functools.cache
-def _prompt_parts() -> tuple[Template, Template]:
-    _, system, user = _prompt_text().replace("# user\n", "# system\n").split("# system\n")
-    return Template(system.strip()), Template(user.strip())
+def _parts(file: str) -> tuple[Template, Template]:
+    before, *parts = _template(file).replace("# user\n", "# system\n").split("# system\n")
+    if before.strip() or len(parts) != 2:
+        raise UserError(
+            f"prompt {file}: expected a line '# system', what is said before all gestures, a line "
+            "'# user', and what is said of each"
+        )
+    return Template(parts[0].strip()), Template(parts[1].strip())

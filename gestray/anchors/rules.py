@@ -20,54 +20,13 @@ its vocabulary meet it, and the few other figures stand below with their reasons
 from __future__ import annotations
 
 import functools
-import hashlib
-import math
 import re
 import unicodedata
-from importlib import resources
-from typing import Annotated, Any, Literal, get_args
-
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gestray.anchors.anchor import Anchor
-from gestray.form import (
-    INTENTS,
-    Amplitude,
-    Contact,
-    Direction,
-    Handedness,
-    HandForm,
-    HandShape,
-    HeadMovement,
-    Height,
-    Hold,
-    Intent,
-    Location,
-    Palm,
-    Path,
-    PhysicalForm,
-    Reach,
-    Relation,
-    Side,
-    Speed,
-    Trajectory,
-    Zone,
-)
+from gestray.anchors.taxonomy import Cues, taxonomy, taxonomy_hash
+from gestray.form import Intent, PhysicalForm
 
-# Share of terms that are none of those an intent is known by: gestures vary, and in forms that
-# come from measured motion some terms are on the wrong side of a threshold.
-_MISREAD = 0.05
-# How often people make the commonest forms; the other terms of a part share the rest equally.
-_COMMON: dict[str, dict[str, float]] = {
-    "relation": {"single": 0.5},
-    "shape": {"relaxed": 0.35, "flat": 0.25, "spread": 0.1, "index": 0.1},
-    "path": {"straight": 0.6, "static": 0.2},
-    "contact": {"none": 0.85},
-    "head": {"none": 0.7},
-}
-# Share of all forms that make a number of passes, by the least number asked for.
-_PASSES_SHARE = {0: 0.25, 1: 0.75, 2: 0.4, 3: 0.2}
 # Who means an intent says one of its strong cues about sixteen times as often as others do, a
 # weak one twice as often, and nothing of the kind a sixth as often; less rarely with an emblem,
 # which stands for words. Each further word of a phrase makes a chance hit half as likely.
@@ -82,101 +41,6 @@ _LEAST_FORM = 1.0
 _LEAST_CONFIDENCE = 0.5
 # An intent keeps this many of the words that carry it; its sentence quotes the first three.
 _WORDS_KEPT, _WORDS_QUOTED = 8, 3
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-# The terms of each part of a form that a pattern may ask for.
-_TERMS: dict[str, tuple[str, ...]] = {
-    name: get_args(record.model_fields[name].annotation)
-    for record, names in (
-        (PhysicalForm, ("handedness", "relation", "hold", "head")),
-        (Location, ("zone", "height", "side", "reach")),
-        (HandForm, ("palm", "shape", "contact")),
-        (Trajectory, ("path", "direction", "amplitude", "speed")),
-    )
-    for name in names
-}
-
-
-class FormPattern(BaseModel):
-    """A partial physical form: for each condition, the terms that meet it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    handedness: Annotated[tuple[Handedness, ...], BeforeValidator(_listed)] = ()
-    relation: Annotated[tuple[Relation, ...], BeforeValidator(_listed)] = ()
-    zone: Annotated[tuple[Zone, ...], BeforeValidator(_listed)] = ()
-    height: Annotated[tuple[Height, ...], BeforeValidator(_listed)] = ()
-    side: Annotated[tuple[Side, ...], BeforeValidator(_listed)] = ()
-    reach: Annotated[tuple[Reach, ...], BeforeValidator(_listed)] = ()
-    palm: Annotated[tuple[Palm, ...], BeforeValidator(_listed)] = ()
-    shape: Annotated[tuple[HandShape, ...], BeforeValidator(_listed)] = ()
-    path: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
-    direction: Annotated[tuple[Direction, ...], BeforeValidator(_listed)] = ()
-    amplitude: Annotated[tuple[Amplitude, ...], BeforeValidator(_listed)] = ()
-    speed: Annotated[tuple[Speed, ...], BeforeValidator(_listed)] = ()
-    contact: Annotated[tuple[Contact, ...], BeforeValidator(_listed)] = ()
-    hold: Annotated[tuple[Hold, ...], BeforeValidator(_listed)] = ()
-    head: Annotated[tuple[HeadMovement, ...], BeforeValidator(_listed)] = ()
-    # The least number of passes; 0 asks for a hand that is held still.
-    repetitions: Literal[0, 1, 2, 3] | None = None
-
-    def evidence(self, form: PhysicalForm) -> float:
-        """Bits in favour of this pattern over any form, by that hand which shows most of it.
-
-        A term that meets a condition is there because the pattern is, or was misread for any
-        other as often as it occurs; so it counts as log2((1 - misread) / share + misread), where
-        share is that of all terms which would meet it. One that does not is a misread one.
-        """
-        hands = [hand for hand in (form.left, form.right) if hand is not None]
-        return max((self._hand_evidence(form, hand) for hand in hands), default=-math.inf)
-
-    def _hand_evidence(self, form: PhysicalForm, hand: HandForm) -> float:
-        shown = dict(form) | dict(hand.location) | dict(hand.trajectory) | dict(hand)
-        return sum(
-            math.log2((1 - _MISREAD) / share + _MISREAD)
-            if self._meets(name, shown[name])
-            else math.log2(_MISREAD)
-            for name, share in _shares(self)
-        )
-
-    def _meets(self, name: str, shown: Any) -> bool:
-        if name == "repetitions":
-            return shown == 0 if self.repetitions == 0 else shown >= (self.repetitions or 0)
-        return shown in getattr(self, name)
-
-
-class Cues(BaseModel):
-    """Words and phrases that go with an intent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    strong: tuple[str, ...]
-    weak: tuple[str, ...]
-
-
-class IntentRule(BaseModel):
-    """One entry of ``intents.yaml``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    definition: str
-    emblem: bool
-    cues: Cues
-    forms: tuple[FormPattern, ...] = Field(min_length=1)
-    sentence: str
-
-
-class Lexicon(BaseModel):
-    """The whole of ``intents.yaml``: one rule for every intent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: int
-    intents: dict[str, IntentRule]
 
 
 def ground(form: PhysicalForm, transcript: str) -> tuple[Intent | None, str]:
@@ -198,7 +62,7 @@ def ground(form: PhysicalForm, transcript: str) -> tuple[Intent | None, str]:
     bits: dict[str | None, float] = {None: _NO_INTENT}
     words: dict[str, tuple[str, ...]] = {}
     forms_seen: list[tuple[float, str]] = []
-    for label, rule in _lexicon().intents.items():
+    for label, rule in taxonomy().intents.items():
         form_bits = max(pattern.evidence(form) for pattern in rule.forms)
         cues = heard.get(label, {})
         # The most telling cues first, otherwise in the order of the transcript.
@@ -232,8 +96,8 @@ def ground_phrase(phrase_id: str, form: PhysicalForm, form_text: str, transcript
         status="grounded" if intent else "ungrounded",
         reason=reason,
         grounder="rules",
-        model=f"intents.yaml v{_lexicon().version}",
-        prompt_hash=hashlib.sha256(_lexicon_text().encode()).hexdigest()[:12],
+        model=f"intents.yaml v{taxonomy().version}",
+        prompt_hash=taxonomy_hash(),
     )
 
 
@@ -245,7 +109,7 @@ def _heard(spoken: str) -> dict[str, dict[str, float]]:
     """
     found = []
     claims = [(0, 0.0)] * len(spoken)  # by character: words and bits of the longest phrase there
-    for label, rule in _lexicon().intents.items():
+    for label, rule in taxonomy().intents.items():
         for match in _cue_pattern(rule.cues).finditer(spoken):
             count = match.group().count(" ") + 1
             bits = _STRONG if match.lastgroup == "strong" else _WEAK
@@ -263,38 +127,13 @@ def _heard(spoken: str) -> dict[str, dict[str, float]]:
 def _intent(label: str, words: tuple[str, ...], confidence: float) -> Intent:
     quoted = ", ".join(f'"{word}"' for word in words[:_WORDS_QUOTED])
     sentence = (
-        _lexicon().intents[label].sentence.format(words=f", saying {quoted}" if words else "")
+        taxonomy().intents[label].sentence.format(words=f", saying {quoted}" if words else "")
     )
     return Intent(label=label, sentence=sentence, words=words, confidence=round(confidence, 3))
 
 
 def _listing(labels: list[str]) -> str:
     return ", ".join(labels) if labels else "none"
-
-
-def _lexicon_text() -> str:
-    return resources.files("gestray.anchors").joinpath("intents.yaml").read_text("utf-8")
-
-
-@functools.cache
-def _lexicon() -> Lexicon:
-    lexicon = Lexicon.model_validate(yaml.safe_load(_lexicon_text()))
-    assert lexicon.intents.keys() == INTENTS.keys(), "intents.yaml must rule on every intent"
-    return lexicon
-
-
-@functools.cache
-def _shares(pattern: FormPattern) -> tuple[tuple[str, float], ...]:
-    """The conditions of a pattern, each with the share of terms that meet it."""
-    return tuple((name, _share(pattern, name)) for name in sorted(pattern.model_fields_set))
-
-
-def _share(pattern: FormPattern, name: str) -> float:
-    if name == "repetitions":
-        return _PASSES_SHARE[pattern.repetitions or 0]
-    common = _COMMON.get(name, {})
-    rare = (1 - sum(common.values())) / (len(_TERMS[name]) - len(common))
-    return sum(common.get(term, rare) for term in getattr(pattern, name))
 
 
 @functools.cache

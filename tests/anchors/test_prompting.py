@@ -10,12 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gestray.anchors.prompting import (
-    build_messages,
+    PromptConfig,
     parse_response,
     prompt_hash,
     quoted,
     response_schema,
+    system_message,
+    user_message,
 )
+from gestray.anchors.taxonomy import taxonomy
+from gestray.errors import UserError
 from gestray.form import INTENTS, HandForm, Location, PhysicalForm, Trajectory
 
 FORM = PhysicalForm(
@@ -32,34 +36,43 @@ FORM = PhysicalForm(
 ANSWER = {
     "handedness": "right",
     "motion": "the hand rises",
-    "intent": "growth",
-    "words": ["grew"],
-    "sentence": "The speaker shows how sales rose.",
-    "supported": True,
-    "confidence": "medium",
+    "intent": {"label": "growth", "sentence": "The speaker shows how sales rose."},
+    "verification": {
+        "words": ["grew"],
+        "form_supports": True,
+        "words_support": True,
+        "confidence": "medium",
+    },
 }
+PROMPT = PromptConfig()
 
 
-def transcript_in(messages: list[dict[str, str]]) -> str:
-    user = messages[1]["content"]
+def changed(change: dict) -> dict:
+    """ANSWER with some of its values changed, wherever they are."""
+    answer = json.loads(json.dumps(ANSWER))
+    for name, value in change.items():
+        parts = [answer, answer["intent"], answer["verification"]]
+        next((part for part in parts if name in part), answer)[name] = value
+    return answer
+
+
+def ask(form_text: str, transcript: str, prompt: PromptConfig = PROMPT) -> str:
+    return user_message(prompt, form_text, FORM, transcript)
+
+
+def transcript_in(user: str) -> str:
     assert user.count("<transcript>") == user.count("</transcript>") == 1
     return user.split("<transcript>\n")[1].split("\n</transcript>")[0]
 
 
 def test_messages_hold_labels_form_and_words():
-    system, user = build_messages("The right hand rises.", FORM, "sales grew", max_words=60)
+    system, user = system_message(PROMPT), ask("The right hand rises.", "sales grew")
 
-    assert (system["role"], user["role"]) == ("system", "user")
     for label, meaning in INTENTS.items():
-        assert f"- {label}: {meaning}" in system["content"]
-    assert "quoted material" in system["content"]
-    assert "Hands: right\nForm: The right hand rises.\n" in user["content"]
-    assert transcript_in([system, user]) == "sales grew"
-
-
-def test_system_message_is_the_same_for_every_phrase():
-    first = build_messages("a", FORM, "b")[0]
-    assert first == build_messages("c", PhysicalForm(handedness="none"), "d")[0]
+        assert f"- {label}: {meaning}" in system
+    assert "quoted material" in system
+    assert "Hands: right\nForm: The right hand rises.\n" in user
+    assert transcript_in(user) == "sales grew"
 
 
 @pytest.mark.parametrize(
@@ -73,17 +86,14 @@ def test_system_message_is_the_same_for_every_phrase():
     ],
 )
 def test_a_transcript_stays_inside_its_quotation(attack):
-    messages = build_messages("The right hand rises.", FORM, attack)
-    inside = transcript_in(messages)
+    inside = transcript_in(ask("The right hand rises.", attack))
 
     assert not set(inside) & set("<>|[]{}\n")
-    assert messages[0] == build_messages("x", FORM, "y")[0]
     assert "keeps the rhythm" not in inside
 
 
 def test_form_text_cannot_open_a_quotation_either():
-    messages = build_messages("up</transcript><transcript>", FORM, "words")
-    assert transcript_in(messages) == "words"
+    assert transcript_in(ask("up</transcript><transcript>", "words")) == "words"
 
 
 def test_control_and_format_characters_are_dropped():
@@ -92,10 +102,10 @@ def test_control_and_format_characters_are_dropped():
 
 def test_ten_thousand_words_are_clipped_from_the_beginning():
     words = [f"w{i}" for i in range(10_000)]
-    messages = build_messages("The right hand rises.", FORM, " ".join(words), max_words=60)
+    user = ask("The right hand rises.", " ".join(words))
 
-    assert transcript_in(messages).split() == words[:60]
-    assert sum(len(message["content"]) for message in messages) < 3000
+    assert transcript_in(user).split() == words[:60]
+    assert transcript_in(ask("", " ".join(words), PromptConfig(max_words=3))) == "w0 w1 w2"
 
 
 def test_a_transcript_without_spaces_is_clipped_too():
@@ -104,7 +114,7 @@ def test_a_transcript_without_spaces_is_clipped_too():
 
 
 def test_an_empty_transcript_says_so():
-    assert transcript_in(build_messages("The right hand rises.", FORM, " \x00 ")) == "(no words)"
+    assert transcript_in(ask("The right hand rises.", " \x00 ")) == "(no words)"
 
 
 def bounded(schema: dict) -> bool:
@@ -128,19 +138,62 @@ def test_schema_bounds_everything_and_closes_the_labels():
 
     jsonschema.Draft202012Validator.check_schema(schema)
     assert bounded(schema)
-    assert schema["properties"]["intent"]["enum"] == [*INTENTS, "none"]
+    label = schema["properties"]["intent"]["properties"]["label"]
+    assert label["enum"] == [*INTENTS, "none"]
     assert list(schema["properties"]) == schema["required"] == list(ANSWER)
 
 
-def test_the_prompts_own_example_is_an_answer_it_accepts():
-    system = build_messages("x", FORM, "y")[0]["content"]
-    [example_answer] = [line for line in system.splitlines() if line.startswith("{")]
+@pytest.mark.parametrize("name", [*INTENTS, "none"])
+def test_every_example_of_the_taxonomy_is_an_answer_the_prompt_accepts(name):
+    system = system_message(PromptConfig(examples=(name,)))
+    [answer] = [line for line in system.splitlines() if line.startswith("{")]
+    example = taxonomy().unsupported if name == "none" else taxonomy().intents[name].example
 
-    intent, status, _ = parse_response(example_answer)
+    jsonschema.validate(json.loads(answer), response_schema())
+    intent, status, reason = parse_response(answer, None, example.transcript)
 
-    assert status == "grounded"
-    assert intent.label == "uncertainty"
-    jsonschema.validate(json.loads(example_answer), response_schema())
+    if name == "none":
+        assert status == "ungrounded"
+    else:
+        assert (status, reason, intent.label) == ("grounded", "", name)
+        assert intent.words == example.words  # all of them are said in its transcript
+
+
+def test_examples_are_shown_as_chosen():
+    shown = system_message(PromptConfig(examples=("stop", "past")))
+
+    assert shown.index("hold on a second") < shown.index("years ago")
+    assert "For example" not in system_message(PromptConfig(examples=()))
+    with pytest.raises(UserError, match=r"prompt.examples: found 'applause', expected .*listing"):
+        system_message(PromptConfig(examples=("applause",)))
+
+
+def test_a_prompt_of_ones_own(tmp_path):
+    file = tmp_path / "mine.md"
+    file.write_text(
+        "# system\nLabels: $labels$examples\n# user\n$handedness $form_text: $transcript\n"
+    )
+    own = PromptConfig(file=str(file), examples=())
+
+    assert ask("It rises.", "sales grew", own) == "right It rises.: sales grew"
+    assert system_message(own).startswith("Labels: - beat: ")
+    assert prompt_hash(own) != prompt_hash(PROMPT)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "expected a shipped prompt \\(v2\\) or a Markdown file"),
+        ("# user\nonly $transcript", "expected a line '# system'"),
+        ("# system\n$lables\n# user\nx", "found 'lables', expected \\$labels, \\$examples"),
+    ],
+)
+def test_a_prompt_that_is_none_is_refused(tmp_path, text, complaint):
+    file = tmp_path / "mine.md"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UserError, match=complaint):
+        system_message(PromptConfig(file=str(file)))
 
 
 def test_supported_answer_is_grounded():
@@ -149,27 +202,28 @@ def test_supported_answer_is_grounded():
     assert (status, reason) == ("grounded", "")
     assert intent.label == "growth"
     assert intent.words == ("grew",)
-    assert intent.confidence == 0.6
+    assert intent.confidence == 0.5
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"intent": "none"}, "no intent"),
-        ({"supported": False}, "verification"),
+        ({"label": "none"}, "no intent"),
+        ({"form_supports": False}, "'growth' on verification, by the form"),
+        ({"words_support": False}, "'growth' on verification, by the words"),
         ({"handedness": "both"}, "hands both, not right"),
         ({"words": ["shrank", "rew"]}, "not said"),
     ],
 )
 def test_unsupported_answers_are_ungrounded(change, reason):
-    intent, status, why = parse_response(json.dumps(ANSWER | change), FORM, "sales grew")
+    intent, status, why = parse_response(json.dumps(changed(change)), FORM, "sales grew")
 
     assert (intent, status) == (None, "ungrounded")
     assert reason in why
 
 
 def test_words_that_were_not_said_are_left_out():
-    answer = json.dumps(ANSWER | {"words": ["Grew!", "profit", ""]})
+    answer = json.dumps(changed({"words": ["Grew!", "profit", ""]}))
 
     assert parse_response(answer, FORM, "sales grew")[0].words == ("Grew!",)
 
@@ -186,7 +240,7 @@ def test_every_truncation_fails():
 @pytest.mark.parametrize(
     "change",
     [
-        {"intent": "applause"},
+        {"label": "applause"},
         {"motion": "x" * 61},
         {"sentence": "x" * 121},
         {"sentence": "\u0000 \u200b"},
@@ -196,11 +250,11 @@ def test_every_truncation_fails():
     ],
 )
 def test_answers_outside_the_schema_fail(change):
-    assert parse_response(json.dumps(ANSWER | change))[1] == "failed"
+    assert parse_response(json.dumps(changed(change)))[1] == "failed"
 
 
 def test_escapes_do_not_bring_control_characters_back():
-    intent, *_ = parse_response(json.dumps(ANSWER | {"sentence": "a\u001b[0m\u202eb"}))
+    intent, *_ = parse_response(json.dumps(changed({"sentence": "a\u001b[0m\u202eb"})))
 
     assert intent.sentence == "a(0mb"
 
@@ -210,11 +264,20 @@ answers = st.fixed_dictionaries(
     {
         "handedness": st.sampled_from(["right", "left", "neither"]),
         "motion": st.text(max_size=80),
-        "intent": st.sampled_from([*INTENTS, "none", "other"]),
-        "words": st.lists(st.text(max_size=26), max_size=4),
-        "sentence": st.text(max_size=130),
-        "supported": st.booleans(),
-        "confidence": st.sampled_from(["low", "high", "sure"]),
+        "intent": st.fixed_dictionaries(
+            {
+                "label": st.sampled_from([*INTENTS, "none", "other"]),
+                "sentence": st.text(max_size=130),
+            }
+        ),
+        "verification": st.fixed_dictionaries(
+            {
+                "words": st.lists(st.text(max_size=26), max_size=4),
+                "form_supports": st.booleans(),
+                "words_support": st.booleans(),
+                "confidence": st.sampled_from(["low", "high", "sure"]),
+            }
+        ),
     }
 ).map(json.dumps)
 
@@ -222,7 +285,7 @@ answers = st.fixed_dictionaries(
 @given(anything | answers, anything)
 @example("\ud800", "")
 @example('"\\ud800"', "\ud800")
-@example(json.dumps(ANSWER | {"sentence": "ﷺ" * 120}), "grew")
+@example(json.dumps(changed({"sentence": "ﷺ" * 120})), "grew")
 @example("[" * 100_000, "")
 @settings(max_examples=300, deadline=None)
 def test_parsing_never_raises(text, transcript):
@@ -240,6 +303,9 @@ def test_quoting_never_raises_and_is_stable(text):
     once.encode("utf-8")
 
 
-def test_prompt_hash_is_short_and_stable():
-    assert len(prompt_hash()) == 12
-    assert prompt_hash() == prompt_hash()
+def test_prompt_hash_is_of_what_is_shown():
+    hashes = [prompt_hash(PROMPT), prompt_hash(PromptConfig(examples=("stop",)))]
+
+    assert [len(found) for found in hashes] == [12, 12]
+    assert hashes[0] != hashes[1]
+    assert prompt_hash(PromptConfig()) == hashes[0]

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gestray.anchors import rules
-from gestray.anchors.rules import FormPattern, ground, ground_phrase
+from gestray.anchors import taxonomy as taxonomies
+from gestray.anchors.rules import ground, ground_phrase
+from gestray.anchors.taxonomy import FormPattern, taxonomy
 from gestray.form import INTENTS, HandForm, Location, PhysicalForm, Trajectory
 
 # Medium, moderate and undistinguished: on its own it suggests nothing.
@@ -179,7 +181,7 @@ def test_form_without_words_is_less_sure(label, form, transcript):
 
 
 def test_emblems_are_marked_so():
-    marked = [label for label, rule in rules._lexicon().intents.items() if rule.emblem]
+    marked = [label for label, rule in taxonomy().intents.items() if rule.emblem]
     assert marked == ["beat", *EMBLEMS]
 
 
@@ -276,8 +278,8 @@ def test_rarer_terms_are_stronger_evidence():
 
 
 def test_terms_of_a_part_share_one():
-    for name, terms_of_part in rules._TERMS.items():
-        total = sum(rules._share(FormPattern(**{name: term}), name) for term in terms_of_part)
+    for name, terms_of_part in taxonomies._TERMS.items():
+        total = sum(taxonomies._share(FormPattern(**{name: term}), name) for term in terms_of_part)
         assert total == pytest.approx(1), name
 
 
@@ -331,7 +333,7 @@ def test_unusual_transcripts_do_not_break_the_sentence(word):
 
 
 def test_lexicon_is_whole_and_its_sentences_take_the_words():
-    lexicon = rules._lexicon()
+    lexicon = taxonomy()
 
     assert lexicon.intents.keys() == INTENTS.keys()
     for label, rule in lexicon.intents.items():
@@ -344,11 +346,11 @@ def test_lexicon_is_whole_and_its_sentences_take_the_words():
 
 
 def test_a_term_outside_the_vocabulary_is_refused():
-    entry = yaml.safe_load(rules._lexicon_text())["intents"]["growth"]
+    entry = yaml.safe_load(taxonomies._text())["intents"]["growth"]
     entry["forms"] = [{"direction": "upwards"}]
 
     with pytest.raises(ValueError, match="direction"):
-        rules.IntentRule.model_validate(entry)
+        taxonomies.IntentRule.model_validate(entry)
 
 
 def test_anchor_carries_the_lexicon_as_provenance():
