@@ -6,10 +6,12 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load
 
 from gestray.config import make_config
 from gestray.errors import UserError
 from gestray.store import Folder
+from gestray.training.checkpoint import MODEL
 from gestray.training.config import ComputeConfig, LoopConfig
 from gestray.training.diverged import Diverged
 from gestray.training.loop import train_alone, training_data
@@ -188,3 +190,23 @@ def test_a_diverged_run_is_not_tried_again(takes, tmp_path, ray_cluster):
     assert len(found.value.samples) == 16
     assert len((tmp_path / "builds").read_text().splitlines()) == 2
     assert [row["step"] for row in rows] == list(range(1, 7))
+
+
+@pytest.mark.ray
+def test_a_killed_worker_goes_on_from_the_last_checkpoint(takes, tmp_path, ray_cluster):
+    """And ends as a run that nothing happened to, to the bit: here the one without Ray."""
+    changes = {"checkpoint_every": 4, "ema_decay": 0.9, "validate_every": 5, "keep": "best"}
+    config = loop(12, **changes, compute=ComputeConfig(workers=1, max_failures=1))
+    task = Toy(kill_at=9, builds=tmp_path / "builds")
+    target, rows = Folder(str(tmp_path / "run")), []
+    log = train_on_ray(task, config, takes, target, rows.append)
+    assert len((tmp_path / "builds").read_text().splitlines()) == 2
+    # Step 10 was not done; 9 was, perhaps with a checkpoint of 8 still on its way.
+    assert [row["step"] for row in log] == list(range(1, 13))
+    told = [row["step"] for row in rows]
+    assert told[-4:] == [9, 10, 11, 12] and told.count(12) == 1
+    alone: list[dict] = []
+    undisturbed = train_alone(Toy(), config, takes, alone.append)
+    assert [row["loss"] for row in log] == [row["loss"] for row in alone]
+    kept = load(target.read_bytes(MODEL))
+    assert torch.equal(kept["weight"], undisturbed.weight)
