@@ -1,0 +1,143 @@
+"""Samples a second in training: gestray on Ray Train against torchrun and a plain DDP script.
+
+    python benchmarks/training.py --runs 3 --json
+
+Both train the small tokenizer `sma` on the same synthetic corpus in global batches of 64 windows,
+two processes over gloo, one thread each, in float32, with the same optimiser. The other has
+all windows in memory, cut beforehand; ours cuts them from takes as it goes, in Ray tasks that
+share the two cores. Its cluster is started for each measurement, and stopped for the other's.
+What is compared are the steps after the first WARM. `also` has the share of time ours waits
+for data, and its scaling from one worker to two; and what `loop.by_length` saves of padding.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from side_by_side import Comparison, alternate, main
+
+from gestray.corpora.beat2 import list_takes, read_take
+from gestray.corpora.shards import ShardWriter
+from gestray.corpora.synthetic import write_corpus
+from gestray.encoders.config import preset as encoder_preset
+from gestray.encoders.task import EncoderTask
+from gestray.store import Folder
+from gestray.tokenizers.config import preset
+from gestray.tokenizers.task import TokenizerTask
+from gestray.training.config import ComputeConfig
+from gestray.training.loop import training_data
+from gestray.training.on_ray import train_on_ray
+from gestray.views.batching import BatchPlan
+from jobs.cluster import connect
+
+BATCH = 64
+WARM, STEPS = 30, 90
+TAKES, TAKE_S = 48, 45.0
+
+
+def measure(runs: int) -> Comparison:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        takes = _takes(folder)
+        windows = folder / "windows.npy"
+        _save_windows(takes, windows)
+        waits: list[float] = []
+        ways: dict[str, Callable[[], float]] = {
+            "ours": lambda: _ours(takes, folder / "ours", 2, waits),
+            "torchrun": lambda: _torchrun(windows),
+            "ours with one worker": lambda: _ours(takes, folder / "ours", 1, []),
+        }
+        medians = alternate(ways, runs)
+        also = {
+            "wait_share": max(waits),
+            "scaling_1_to_2": medians["ours"] / medians["ours with one worker"],
+            "padding_of_64_phrases": _padding(takes),
+            "steps": STEPS,
+            "of_them_warm_up": WARM,
+            "corpus": f"synthetic, {TAKES} takes of {TAKE_S:g} s",
+        }
+    return Comparison(medians["ours"], medians["torchrun"], "windows/s", runs, also)
+
+
+def _takes(folder: Path) -> Folder:
+    corpus, takes = folder / "corpus", Folder(str(folder / "takes"))
+    write_corpus(corpus, takes=TAKES, seed=0, seconds=TAKE_S)
+    with takes.open_output("shards/00000.parquet") as stream, ShardWriter(stream) as writer:
+        for take_id in list_takes(corpus).take_ids:
+            writer.write(read_take(corpus, take_id))
+    return takes
+
+
+def _save_windows(takes: Folder, file: Path) -> None:
+    """Every training window, (N, 64, 165)."""
+    training = preset("sma")
+    task = TokenizerTask(training)
+    stream = training_data(task, training.loop, takes).stream
+    plan = BatchPlan(stream.plan.counts, batch_size=1, lanes=1)
+    chunks = replace(stream, plan=plan).local_batches(range(1), 0, sum(plan.counts))
+    np.save(file, np.concatenate([task.collate(rows)["poses"].numpy() for rows in chunks]))
+
+
+def _ours(takes: Folder, folder: Path, workers: int, waits: list[float]) -> float:
+    training = preset("sma")
+    changes = {
+        "steps": STEPS,
+        "batch_size": BATCH,
+        "checkpoint_every": STEPS,
+        "compute": ComputeConfig(workers=workers, device="cpu"),
+    }
+    config = training.loop.model_copy(update=changes)
+    connect()
+    import ray  # after its settings are made
+
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as target:
+            run = Folder(target)
+            log = train_on_ray(TokenizerTask(training), config, takes, run, lambda row: None)
+    finally:
+        ray.shutdown()
+    # Rows are of equally many steps each, so the time of all is the sum of their times.
+    rows = [row for row in log if row["step"] > WARM]
+    seconds = [1 / row["samples_per_s"] for row in rows]
+    waits.append(float(np.average([row["wait_share"] for row in rows], weights=seconds)))
+    return len(rows) / sum(seconds)
+
+
+def _torchrun(windows: Path) -> float:
+    script = Path(__file__).with_name("plain_ddp.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node=2", str(script), str(windows), str(STEPS), str(WARM), str(BATCH)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(run.stdout.split()[-1])
+
+
+def _padding(takes: Folder) -> dict[str, float]:
+    """Share of 30 batches of phrases that is padding, as they come and by length."""
+    training = encoder_preset("sma")
+    found = {}
+    for name, by_length in (("as they come", False), ("by length", True)):
+        config = training.loop.model_copy(update={"batch_size": BATCH, "by_length": True})
+        plan = training_data(EncoderTask(training), config, takes).stream.plan
+        lengths = plan.lengths
+        assert lengths is not None
+        order = plan if by_length else replace(plan, lengths=None)
+        most = training.model.motion.max_frames
+        frames = padded = 0
+        for step in range(30):
+            sizes = [min(lengths[take][number], most) for take, number in order.samples(step, 1)]
+            frames += sum(sizes)
+            padded += max(sizes) * len(sizes)
+        found[name] = 1 - frames / padded
+    return found
+
+
+if __name__ == "__main__":
+    main("training", __doc__.splitlines()[0], measure)
