@@ -228,12 +228,33 @@ def anchors_evaluate(
     inputs: Inputs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare what is read off motion with a corpus's gold physical forms.
+    """Compare what is read off motion, and what anchors say it means, with gold.
 
-    Recorded motion and, with a tokenizer, what comes back from its tokens. Example:
-    `gestray anchors evaluate split=val`.
+    Physical forms of recorded motion and, with a tokenizer, of what comes back from its tokens;
+    intents and sentences of any anchors given by name. Examples: `gestray anchors evaluate
+    split=val`; `gestray anchors evaluate --input rules=URI --input qwen=URI`; on a file of gold
+    clips `gestray anchors evaluate gold=clips.csv --input rules=URI`.
     """
-    run_by_hand("anchors.evaluate", name or "forms", store, inputs, overrides, as_json)
+
+    def skip(config: Any) -> frozenset[str]:
+        return frozenset({"takes", "tokenizer"}) if config.gold else frozenset()
+
+    run_by_hand("anchors.evaluate", name or "forms", store, inputs, overrides, as_json, skip=skip)
+
+
+@anchors.command("gold")
+def anchors_gold(
+    file: Annotated[str, typer.Argument(help="Gold clips, .csv or .jsonl; see docs/anchors.md.")],
+    store: Store = None,
+    name: Name = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take the clips of a file as forms, to ground what people described.
+
+    Example: `gestray anchors gold clips.csv`; then `gestray anchors ground`, and `gestray anchors
+    evaluate gold=clips.csv --input rules=URI`.
+    """
+    run_by_hand("anchors.gold", name or "gold", store, None, None, as_json, {"file": file})
 
 
 @encoder.command("train")

@@ -71,11 +71,15 @@ def _print_retrieval(evaluation: Artifact) -> None:
 
 
 def _print_forms(evaluation: Artifact) -> None:
-    from gestray.reports.tables import forms_table
+    from gestray.reports.tables import forms_table, intents_table
     from jobs.forms import scores_of
+    from jobs.intents import intents_of
 
     synthetic = evaluation.manifest.metrics["synthetic"]
-    results.print(forms_table(scores_of(evaluation.folder), synthetic))
+    if scores := scores_of(evaluation.folder):
+        results.print(forms_table(scores, synthetic))
+    if intents := intents_of(evaluation.folder):
+        results.print(intents_table(intents, synthetic))
 
 
 def _print_tokenizer(evaluation: Artifact) -> None:

@@ -1,23 +1,33 @@
-"""Evaluation of the verbalizer: what it reads off motion, beside a corpus's gold forms."""
+"""Evaluation of anchors beside gold: what is read off motion, and what it is said to mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field
 
+from gestray.anchors.gold import GoldClip, read_gold
 from gestray.artifacts import Artifact, Stage, StageResult, StageRun, provenance
 from gestray.config import Config
 from gestray.corpora.splits import spans
 from gestray.errors import UserError
 from gestray.form import PhysicalForm
 from gestray.metrics.forms import FieldScore, score_forms
+from gestray.metrics.intents import IntentScore
 from gestray.store import Folder
 from gestray.views.catalog import TakeRef, read_catalog, read_columns
 from jobs.cluster import connect
-from jobs.rows import map_takes, read_rows, write_rows
+from jobs.intents import (
+    file_digest,
+    gold_of_clips,
+    gold_of_phrases,
+    grader_agreement,
+    write_intents,
+)
+from jobs.rows import ROWS, map_takes, read_rows, write_rows
 
 REPORT = "report.html"
 RECORDED, REBUILT = "recorded", "through tokens"
@@ -39,6 +49,8 @@ class EvaluateConfig(Config):
 
     Args:
         split: whose gestures are described.
+        gold: a file of gold clips (`gestray.anchors.gold`) in the place of a corpus's gold; then
+            anchors alone are evaluated, and no motion is read.
         margin_s: motion before and after a gold gesture whose phases are unknown, seconds.
         actors: processes that describe.
     """
@@ -46,6 +58,7 @@ class EvaluateConfig(Config):
     EXECUTION: ClassVar[frozenset[str]] = frozenset({"actors"})
 
     split: str = "test"
+    gold: str = ""
     margin_s: float = Field(0.6, ge=0)
     actors: int = Field(2, ge=1)
 
@@ -115,39 +128,115 @@ def _golds(ref: TakeRef, take: pa.Table, split: str) -> list[dict[str, Any]]:
 
 
 def _run(run: StageRun[EvaluateConfig]) -> StageResult:
-    takes, tokenizer = run.inputs["takes"], run.inputs.get("tokenizer")
-    catalog = [
-        ref
-        for ref in read_catalog(takes.folder)
-        if ref.num_frames and run.config.split in spans(ref.split, ref.duration_s)
-    ]
-    expected = sum(
-        len(_golds(ref, read_columns(takes.folder, ref, ["gold"]), run.config.split))
-        for ref in catalog
-    )
+    grounders = {
+        role: artifact for role, artifact in run.inputs.items() if role not in EVALUATE.needs
+    }
+    metrics: dict[str, Any]
+    if run.config.gold:
+        clips = read_gold(run.config.gold)
+        gold = gold_of_clips(clips)
+        scores = _clip_scores(clips, grounders)
+        intents = write_intents(
+            run.folder, {name: (artifact, gold) for name, artifact in grounders.items()}
+        )
+        count, synthetic = len(clips), False
+        metrics = {"clips": count, **_numbers({"graders.kappa": grader_agreement(clips)})}
+        corpus = {"clips": count}
+    else:
+        takes = run.inputs.get("takes")
+        if takes is None:
+            raise UserError("anchors.evaluate: expected takes with gold, or a file (gold=FILE)")
+        catalog = [
+            ref
+            for ref in read_catalog(takes.folder)
+            if ref.num_frames and run.config.split in spans(ref.split, ref.duration_s)
+        ]
+        golds = {
+            ref.take_id: _golds(ref, read_columns(takes.folder, ref, ["gold"]), run.config.split)
+            for ref in catalog
+        }
+        count, synthetic = _describe(run, takes, catalog, golds), _synthetic(takes)
+        scores = scores_of(run.folder)
+        intents = {}
+        if grounders:
+            beside = {
+                name: (artifact, gold_of_phrases(artifact, takes, golds))
+                for name, artifact in grounders.items()
+            }
+            intents = write_intents(run.folder, beside)
+        metrics = {"gestures": count}
+        corpus = {"takes": takes.manifest.rows_out, f"{run.config.split} gestures": count}
+    run.folder.write_bytes(_page(run, scores, intents, count, synthetic, corpus).encode(), REPORT)
+    metrics |= {"synthetic": synthetic}
+    for source, fields in scores.items():
+        for name, field in fields.items():
+            key = f"{source.replace(' ', '_')}.{name.replace(' ', '_')}"
+            metrics |= _numbers({key: field.accuracy})
+    for grounder, score in intents.items():
+        metrics |= _intent_metrics(grounder, score)
+    return StageResult(count, count, 0, metrics)
+
+
+def _describe(
+    run: StageRun[EvaluateConfig],
+    takes: Artifact,
+    catalog: list[TakeRef],
+    golds: Mapping[str, list[dict[str, Any]]],
+) -> int:
+    """Write the forms of all gold gestures, recorded and through the tokenizer; their number."""
+    expected = sum(map(len, golds.values()))
     if not expected:
         raise UserError(
             f"{takes.uri}: no take of split {run.config.split!r} has gold physical forms; evaluate "
             "on a corpus that has them, such as the one of `gestray corpus synth`"
         )
     connect()
+    tokenizer = run.inputs.get("tokenizer")
     setup = {"config": run.config, "tokenizer": tokenizer.folder if tokenizer else None}
     described = map_takes(takes.folder, catalog, GestureDescriber, setup, run.config.actors)
     count = write_rows(run.folder, described, _SCHEMA, "describe gestures", expected)
-    scores = scores_of(run.folder)
-    run.folder.write_bytes(_page(run, takes, scores, count).encode(), REPORT)
-    metrics = {
-        f"{source.replace(' ', '_')}.{name.replace(' ', '_')}": score.accuracy
-        for source, fields in scores.items()
-        for name, score in fields.items()
-        if score.total
+    assert count == expected, f"{expected} gold gestures, {count} described"
+    return count
+
+
+def _clip_scores(
+    clips: Sequence[GoldClip], grounders: Mapping[str, Artifact]
+) -> dict[str, dict[str, FieldScore]]:
+    """Grounder → field → score of its anchors' forms, of the clips that have one in both."""
+    found = {}
+    for name, artifact in grounders.items():
+        rows = read_rows(artifact.folder, ["phrase_id", "form"]).to_pylist()
+        forms = {row["phrase_id"]: PhysicalForm.model_validate_json(row["form"]) for row in rows}
+        pairs = [
+            (clip.form, forms[clip.clip])
+            for clip in clips
+            if clip.form is not None and clip.clip in forms
+        ]
+        if pairs:
+            found[name] = score_forms(*zip(*pairs, strict=True))
+    return found
+
+
+def _intent_metrics(grounder: str, score: IntentScore) -> dict[str, Any]:
+    figures = {
+        "intent_accuracy": score.accuracy,
+        "intent_macro_f1": score.macro_f1,
+        "sentence_similarity": score.similarity,
+        "calibration_error": score.calibration_error,
     }
-    metrics = {"gestures": count, "synthetic": _synthetic(takes), **metrics}
-    return StageResult(expected, count, 0, metrics)
+    counts = {"cases": score.cases, **score.statuses}
+    return {f"{grounder}.{name}": value for name, value in (_numbers(figures) | counts).items()}
+
+
+def _numbers(figures: Mapping[str, float]) -> dict[str, float]:
+    """Those there are: JSON has no NaN."""
+    return {name: value for name, value in figures.items() if not math.isnan(value)}
 
 
 def scores_of(folder: Folder) -> dict[str, dict[str, FieldScore]]:
-    """Source of the motion → field → score, of an evaluation's rows."""
+    """Source of the motion → field → score, of an evaluation's rows; none of a file's clips."""
+    if not folder.exists(ROWS):
+        return {}
     rows = read_rows(folder)
 
     def forms(column: str) -> list[PhysicalForm]:
@@ -159,21 +248,24 @@ def scores_of(folder: Folder) -> dict[str, dict[str, FieldScore]]:
 
 def _page(
     run: StageRun[EvaluateConfig],
-    takes: Artifact,
     scores: Mapping[str, Mapping[str, FieldScore]],
+    intents: Mapping[str, IntentScore],
     count: int,
+    synthetic: bool,
+    corpus: Mapping[str, int],
 ) -> str:
     from gestray.reports.forms import FormReport, render
 
     lineage = {a.uri: a for artifact in run.inputs.values() for a in provenance(artifact)}
     return render(
         FormReport(
-            title="What the verbalizer sees",
-            synthetic=_synthetic(takes),
-            split=run.config.split,
+            title="What the verbalizer sees" if not intents else "What the anchors say",
+            synthetic=synthetic,
+            split="gold" if run.config.gold else run.config.split,
             gestures=count,
             scores=scores,
-            corpus={"takes": takes.manifest.rows_out, f"{run.config.split} gestures": count},
+            intents=intents,
+            corpus=corpus,
             provenance=[(a.manifest.stage, a.uri, a.manifest.seconds) for a in lineage.values()],
         )
     )
@@ -189,5 +281,7 @@ EVALUATE = Stage(
     config_type=EvaluateConfig,
     run=_run,
     needs={"takes": "takes", "tokenizer": "tokenizer"},
-    optional=frozenset({"tokenizer"}),
+    optional=frozenset({"takes", "tokenizer"}),
+    others="anchors",
+    fingerprint=lambda config: file_digest(config.gold) if config.gold else None,
 )

@@ -32,6 +32,7 @@ _STAGES = {
     "tokenizer.report": "jobs.codebook:REPORT_STAGE",
     "anchors.verbalize": "jobs.anchors:VERBALIZE",
     "anchors.ground": "jobs.anchors:GROUND",
+    "anchors.gold": "jobs.intents:GOLD",
     "anchors.evaluate": "jobs.forms:EVALUATE",
     "encoder.train": "jobs.encoder:TRAIN",
     "encoder.embed": "jobs.encoder:EMBED",

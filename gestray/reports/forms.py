@@ -1,4 +1,4 @@
-"""The form report: how often the verbalizer says of a gesture what the gold says, and where not."""
+"""The form report: how often anchors say of a gesture what the gold says, and where not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gestray.metrics.forms import GROUPS, FieldScore
+from gestray.metrics.intents import IntentScore
 from gestray.reports.page import render_page
 
 
@@ -19,6 +20,7 @@ class FormReport:
         gestures: number of gold gestures.
         scores: source of the motion (recorded, or through a tokenizer) → field → its score.
         corpus: facts of the corpus, label → value.
+        intents: name of the anchors → the score of what they say gestures mean.
         provenance: (stage, artifact URI, seconds) in the order they ran.
     """
 
@@ -28,6 +30,7 @@ class FormReport:
     gestures: int
     scores: Mapping[str, Mapping[str, FieldScore]]
     corpus: Mapping[str, str | int | float]
+    intents: Mapping[str, IntentScore] = field(default_factory=dict)
     provenance: Sequence[tuple[str, str, float]] = field(default_factory=tuple)
 
 
@@ -63,6 +66,6 @@ def render(report: FormReport) -> str:
     return render_page(
         "forms.html.j2",
         report=report,
-        fields=list(next(iter(report.scores.values()))),
+        fields=list(next(iter(report.scores.values()), {})),
         confusions={source: confusions(scores) for source, scores in report.scores.items()},
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gestray.metrics.forms import FieldScore
+from gestray.metrics.intents import IntentScore
 from gestray.metrics.retrieval import DIRECTIONS
 from gestray.reports.page import number, percent, span
 from gestray.reports.retrieval import DIRECTION_TITLES, METRICS, MethodResult, best_values
@@ -82,6 +84,34 @@ def forms_table(scores: Mapping[str, Mapping[str, FieldScore]], synthetic: bool)
         if score.total:
             found = (percent(fields[name].accuracy) for fields in scores.values())
             table.add_row(name, *found, number(score.total))
+    return table
+
+
+def intents_table(scores: Mapping[str, IntentScore], synthetic: bool) -> Table:
+    """Agreement of each grounder's intents with gold, one row a grounder."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title="Intents against gold, percent",
+        caption="synthetic data" if synthetic else None,
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("anchors", overflow="fold")
+    for column in ("grounded", "accuracy", "macro-F1", "similarity", "ECE", "n"):
+        table.add_column(column, justify="right")
+    for name, score in scores.items():
+        figures = (
+            score.statuses.get("grounded", 0) / score.cases,
+            score.accuracy,
+            score.macro_f1,
+            score.similarity,
+            score.calibration_error,
+        )
+        shown = ("–" if math.isnan(value) else percent(value) for value in figures)
+        table.add_row(escape(name), *shown, number(score.cases))
     return table
 
 

@@ -171,12 +171,19 @@ def _check_reports(gestray, store: Path) -> None:
     page = (Path(codebook["artifact"]) / "primitives.html").read_text()
     assert page.count('<li class="card"') > 50
 
-    forms = gestray("anchors", "evaluate", "--store", store, "--json").json
+    (anchors,) = store.glob("anchors/anchors-*")
+    forms = gestray(
+        "anchors", "evaluate", "--store", store, "--input", f"rules={anchors}", "--json"
+    ).json
     metrics = forms["metrics"]
     assert forms["rows_in"] == forms["rows_out"] == metrics["gestures"] > 0
     assert metrics["recorded.handedness"] >= 0.95
     assert 0 < metrics["through_tokens.handedness"] <= 1
-    assert "Confusions: through tokens" in (Path(forms["artifact"]) / "report.html").read_text()
+    statuses = [metrics.get(f"rules.{name}", 0) for name in ("grounded", "ungrounded", "failed")]
+    assert 0 < sum(statuses) == metrics["rules.cases"] <= metrics["gestures"]
+    assert metrics["rules.intent_accuracy"] > 0
+    page = (Path(forms["artifact"]) / "report.html").read_text()
+    assert "Confusions: through tokens" in page and "Intents against gold" in page
 
 
 @pytest.mark.ray
