@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping
@@ -39,9 +40,9 @@ _SCHEMA = pa.schema(
         pa.field("tokens", pa.int32(), False),
     ]
 )
-# A part is written after a hundredth of the time since the first question, or a second: so much
-# is lost with a killed run, and a run of a day leaves no more than a thousand parts.
-_PART_SHARE, _PART_S = 0.01, 1.0
+# A part is written after a hundredth of the time since the first answer, or so many seconds: no
+# more than that is lost with a killed run, and a run of a day leaves about a thousand parts.
+_PART_SHARE, _PART_S = 0.01, 0.05
 
 
 def question_key(user: str) -> str:
@@ -61,7 +62,8 @@ class AnswerCache:
         self.folder = store.child(CACHE, digest(realm, 16))
         self._realm = dict(realm)
         self._new: list[tuple[int, Answer]] = []
-        self._began = self._written = time.monotonic()
+        # Of the first answer, and of the last part.
+        self._began, self._written = math.inf, -math.inf
 
     def load(self, keys: Collection[str]) -> dict[str, tuple[int, Answer]]:
         """What is known of `keys`: the last attempt at each, counted from 0, and its answer.
@@ -97,6 +99,7 @@ class AnswerCache:
         """Add answers; they are written soon, and by `flush` at once."""
         self._new += [(attempt, answer) for answer in answers]
         now = time.monotonic()
+        self._began = min(self._began, now)
         if now - self._written > max(_PART_S, _PART_SHARE * (now - self._began)):
             self.flush()
 
@@ -108,9 +111,9 @@ class AnswerCache:
                 | {"attempt": attempt}
                 for attempt, answer in self._new
             ]
-            if not self.folder.exists("realm.json"):  # for people: nothing reads it
+            if self._written == -math.inf:  # for people: nothing reads it
                 self.folder.write_bytes(json.dumps(self._realm, indent=2).encode(), "realm.json")
             with self.folder.open_output(f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.parquet") as out:
                 pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), out, compression="zstd")
             self._new.clear()
-        self._written = time.monotonic()
+            self._written = time.monotonic()

@@ -85,7 +85,8 @@ def test_a_killed_driver_goes_on_and_asks_nothing_again(tmp_path, gestray, seed)
         after = sum(server.calls.values())
 
     print(f"\nkilled after {before} answers, {kept} of them kept; {after - 120} asked again")
-    assert kept > 0
+    # Lost is what was under way and what came in the last hundredth of the run.
+    assert before - 10 <= kept <= before
     assert report["rows_in"] == report["rows_out"] == 120
     metrics = report["metrics"]
     assert (metrics["reused"], metrics["calls"]) == (kept, 120 - kept)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 from rich.console import Console
 
 from gestray.form import HandForm, Location, PhysicalForm, Trajectory
 from gestray.metrics.forms import score_forms
+from gestray.metrics.intents import Case, score_intents
 from gestray.reports.forms import FormReport, confusions, render
-from gestray.reports.tables import forms_table
+from gestray.reports.tables import forms_table, intents_table
 
 
 def right(palm: str) -> PhysicalForm:
@@ -61,3 +63,32 @@ def test_terminal_table_says_synthetic() -> None:
     console.print(forms_table(report().scores, True))
     text = " ".join(console.export_text().split())
     assert "palm 50.0 100.0 4" in text and "synthetic data" in text
+
+
+NAN = float("nan")
+INTENTS = {
+    "rules": score_intents(
+        [
+            Case("up", "grounded", "up", 0.9, 0.5),
+            Case("down", "grounded", "up", 0.9, 0.25),
+            Case("up", "ungrounded", None, NAN, NAN),
+            Case("up", "failed", None, NAN, NAN),
+        ]
+    ),
+    "nothing": score_intents([Case("up", "failed", None, NAN, NAN)]),
+}
+
+
+def test_intents_stand_in_page_and_table_and_what_is_unknown_as_a_dash(read_page) -> None:
+    page = read_page(render(dataclasses.replace(report(), intents=INTENTS)))
+    # grounded, ungrounded, failed; accuracy, macro-F1 (up 2/5, down 0), similarity, ECE; n
+    assert "rules 50.0 25.0 25.0 25.0 20.0 37.5 40.0 4" in page.text
+    assert "nothing 0.0 0.0 100.0 0.0 0.0 – – 1" in page.text
+    assert "90.0 50.0 2" in page.text  # the one bin
+    assert "Intents against gold" not in read_page(render(report())).text
+
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(intents_table(INTENTS, synthetic=True))
+    shown = " ".join(console.export_text().split())
+    assert "rules 50.0 25.0 20.0 37.5 40.0 4" in shown
+    assert "nothing 0.0 0.0 0.0 – – 1" in shown and "synthetic data" in shown
