@@ -216,6 +216,8 @@ def anchors_ground(
     """
     values: dict[str, Any] = {"grounder": grounder}
     if model is not None:
+        if grounder == "rules":
+            raise UserError("--model goes with --grounder vllm or openai; rules need no model")
         values[grounder] = {"model": model}
     run_by_hand("anchors.ground", name or "anchors", store, inputs, overrides, as_json, values)
 

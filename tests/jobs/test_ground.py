@@ -124,3 +124,9 @@ def test_a_prompt_is_part_of_what_anchors_are(tmp_path, gestray):
 
     assert artifacts[0] != artifacts[1]
     assert sum(server.calls.values()) == 2
+
+
+def test_rules_take_no_model(gestray):
+    outcome = gestray("anchors", "ground", "--model", "m")
+    assert outcome.code == 1
+    assert "--model goes with --grounder vllm or openai" in outcome.err
