@@ -56,11 +56,17 @@ def _note(row: Row, validated: list[float]) -> str:
 
 
 def last_losses(log: list[Row]) -> dict[str, Any]:
-    """Metrics of the stage: the losses of the last row, and the speed of a usual one."""
+    """Metrics of the stage: losses of the last row, the best validation, a usual row's speed."""
     from gestray.training.loop import FIGURES
 
-    losses = {f"loss.{name}": value for name, value in log[-1].items() if name not in FIGURES}
-    return losses | {
+    found: dict[str, Any] = {
+        name if name.startswith("val.") else f"loss.{name}": value
+        for name, value in log[-1].items()
+        if name not in FIGURES
+    }
+    if validated := [row["val.loss"] for row in log if "val.loss" in row]:
+        found["val.best_loss"] = min(validated)
+    return found | {
         "steps": log[-1]["step"],
         "samples_per_s": statistics.median(row["samples_per_s"] for row in log),
         "data_wait_share": statistics.median(row["wait_share"] for row in log),

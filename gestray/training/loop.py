@@ -10,15 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import nn
@@ -31,6 +28,7 @@ from gestray.training.checkpoints import Checkpoints
 from gestray.training.config import LoopConfig
 from gestray.training.distributed import from_rank_zero, least_of_ranks, mean_over_ranks
 from gestray.training.diverged import Diverged
+from gestray.training.pace import Pace, memory_mb
 from gestray.training.task import Batch, Task
 from gestray.training.validation import SPLIT, Validation, ValidationData, validation_chunks
 from gestray.views.batching import BatchPlan
@@ -241,7 +239,7 @@ class _Loop:
             self.validation = Validation(task, data.validation, config)
         # The first step that went wrong, kept on the device: asking it is waiting for it.
         self.bad_step = torch.tensor(config.steps, device=self.device)
-        self.pace = _Pace()
+        self.pace = Pace()
 
     def start(self) -> None:
         """Make ready for the first step, the state being what it will start from."""
@@ -310,7 +308,7 @@ class _Loop:
         state, config = self.state, self.config
         values: Row = mean_over_ranks(self.losses)
         values |= {"step": state.step, "lr": config.learning_rate_at(state.step - 1)}
-        values |= self.pace.figures(config.batch_size) | {"memory_mb": _memory_mb(self.device)}
+        values |= self.pace.figures(config.batch_size) | {"memory_mb": memory_mb(self.device)}
         return values
 
     def validate(self) -> Row:
@@ -355,54 +353,6 @@ class _Loop:
         }
 
 
-@dataclass
-class _Pace:
-    """How fast training goes, since the last row; what it stands still for is left out.
-
-    Steps are timed as the process sees them: a GPU may be a few of them behind.
-    """
-
-    waited: float = 0.0
-    steps: int = 0
-    began: float = 0.0
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=200))
-
-    def start(self) -> None:
-        self.began, self.waited, self.steps = time.monotonic(), 0.0, 0
-
-    def stepped(self, seconds: float) -> None:
-        self.steps += 1
-        self.seconds.append(seconds)
-
-    def paused(self) -> _Paused:
-        """The time of the block counts for nothing."""
-        return _Paused(self)
-
-    def figures(self, samples: int) -> Row:
-        """Of the steps since the last row, each of so many samples; percentiles of the last 200."""
-        elapsed = time.monotonic() - self.began
-        p50, p95 = np.percentile(self.seconds, [50, 95]) * 1000
-        found = {
-            "samples_per_s": self.steps * samples / elapsed,
-            "wait_share": self.waited / elapsed,
-            "step_ms_p50": float(p50),
-            "step_ms_p95": float(p95),
-        }
-        self.start()
-        return found
-
-
-class _Paused:
-    def __init__(self, pace: _Pace) -> None:
-        self.pace = pace
-
-    def __enter__(self) -> None:
-        self.at = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self.pace.began += time.monotonic() - self.at
-
-
 def _is_due(every: int | None, done: int) -> bool:
     return every is not None and done % every == 0
 
@@ -411,13 +361,3 @@ def _seed(seed: int, number: int, rank: int) -> None:
     """Every random draw is a function of (seed, pass, rank), so a resumed run repeats it."""
     text = f"{seed}/{number}/{rank}".encode()
     torch.manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7], "little"))
-
-
-def _memory_mb(device: torch.device) -> float:
-    """Most memory held so far: the device's, or where it is the CPU this process's."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
