@@ -31,8 +31,8 @@ from gestray.corpora.synthetic.voice import LettersVoice
 from gestray.models import get_model
 
 PROMPT, SAMPLING = PromptConfig(), Sampling()
-OURS, OTHERS = 32, 6  # questions each way is measured on
-AT_A_TIME = {1: 4, 8: 16}  # further numbers at a time, and on how many questions
+OURS, OTHERS = 32, 4  # questions each way is measured on
+AT_A_TIME = {1: 4, 8: 12}  # further numbers at a time, and on how many questions
 MAX_TOKENS_OF_A_PROMPT = 2048
 
 
@@ -139,7 +139,7 @@ def prefix_caching(model: str, enabled: bool) -> tuple[float, float]:
             {"role": "system", "content": system_message(PROMPT)},
             {"role": "user", "content": question.user},
         ]
-        for question in questions(16)
+        for question in questions(12)
     ]
     start = time.perf_counter()
     found = engine.chat(

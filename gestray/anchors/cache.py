@@ -65,8 +65,13 @@ class AnswerCache:
         # Of the first answer, and of the last part.
         self._began, self._written = math.inf, -math.inf
 
-    def load(self, keys: Collection[str]) -> dict[str, tuple[int, Answer]]:
+    def load(self, keys: Collection[str], last: int) -> dict[str, tuple[int, Answer]]:
         """What is known of `keys`: the last attempt at each, counted from 0, and its answer.
+
+        Args:
+            keys: of questions.
+            last: later attempts do not count: whoever allows no more gets what they would get
+                of the engine.
 
         Raises:
             UserError: a part cannot be read.
@@ -86,7 +91,8 @@ class AnswerCache:
             for batch in dataset.to_batches():
                 for row in batch.to_pylist():
                     attempt = row.pop("attempt")
-                    if row["key"] in wanted and attempt >= known.get(row["key"], (0,))[0]:
+                    before, _ = known.get(row["key"], (0, None))
+                    if row["key"] in wanted and before <= attempt <= last:
                         known[row["key"]] = (attempt, Answer(**row))
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(

@@ -118,7 +118,7 @@ class LanguageModelGrounder:
         """What answers depend on besides their question."""
         return {
             "engine": self.engine.identity(),
-            "sampling": self.sampling.identity() | {"retries": self.retries},
+            "sampling": self.sampling.identity(),
             "system": system,
             "schema": json.dumps(response_schema()),  # as text: the order counts
         }
@@ -148,7 +148,7 @@ class LanguageModelGrounder:
     ) -> dict[str, Answer]:
         """The last answer to each question, from the cache or the engine."""
         cache = AnswerCache(self.store, self.realm(system))
-        known = cache.load(questions)
+        known = cache.load(questions, last=self.retries)
         self.counts.update(reused=len(known), calls=0, tokens=0)
         see(len(known), len(questions))
         try:

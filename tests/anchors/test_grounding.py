@@ -190,6 +190,23 @@ def test_a_run_that_died_between_attempts_goes_on_with_the_next(tmp_path):
     assert [sampling.seed for _, sampling in engine.asked] == [0] * 4 + [1] * 4
 
 
+def test_more_retries_ask_only_what_failed_and_fewer_give_what_they_would(tmp_path):
+    engine = Scripted(
+        lambda question, sampling: Answer(
+            question.key, "{" if "bad" in question.user and sampling.seed == 0 else GOOD
+        )
+    )
+    rows = phrases("good", "bad")
+
+    statuses = [
+        [anchor.status for anchor in ground(rows, engine, tmp_path, retries=retries)[0]]
+        for retries in (0, 1, 0)
+    ]
+
+    assert statuses == [["grounded", "failed"], ["grounded", "grounded"], ["grounded", "failed"]]
+    assert len(engine.asked) == 3
+
+
 def test_a_refused_question_fails_and_is_asked_again_by_the_next_run(tmp_path):
     refuse = Scripted(lambda question, sampling: Answer(question.key, "", refusal="too long"))
     [anchor], _ = ground(phrases("a"), refuse, tmp_path)
