@@ -379,6 +379,33 @@ def models_get(
 
 
 @app.command()
+def doctor(
+    store: Store = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Also look for this model on every node; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the cluster and the store before a job; exits with 1 if something must be fixed.
+
+    Examples: `gestray doctor --store s3://bucket/store`; `RAY_ADDRESS=head:6379 gestray doctor
+    --model Qwen/Qwen3-8B --json`.
+    """
+    from jobs import doctor
+
+    findings = doctor.examine_and_diagnose(
+        Folder(store or default_store()), ["minilm", *(models or ())]
+    )
+    if as_json:
+        print_json(doctor.as_json(findings))
+    else:
+        results.print(doctor.report_table(findings))
+    if not doctor.is_healthy(findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     results.print(gestray.__version__)
