@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import time
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from gestray.corpora.synthetic.voice import LettersVoice
 from gestray.models import get_model
 
 PROMPT, SAMPLING = PromptConfig(), Sampling()
-OURS, OTHERS = 32, 4  # questions each way is measured on
+OURS, OTHERS = 24, 4  # questions each way is measured on
 AT_A_TIME = {1: 4, 8: 12}  # further numbers at a time, and on how many questions
 MAX_TOKENS_OF_A_PROMPT = 2048
 
@@ -54,12 +55,12 @@ def questions(count: int) -> list[Question]:
 
 def on_ray(model: str, count: int, at_a_time: int) -> dict[str, float]:
     """Rates of `VllmEngine`'s way, from the first question that its engine takes."""
-    import ray.data
-
     from jobs import vllm_grounding
     from jobs.cluster import connect
 
-    connect()
+    connect()  # before Ray is imported, which reads the environment
+    import ray.data
+
     config = vllm_grounding.VllmConfig(
         model=model,
         device="cpu",
@@ -155,16 +156,20 @@ def prefix_caching(model: str, enabled: bool) -> tuple[float, float]:
     return tokens / seconds, hits / asked if asked else 0.0
 
 
+def _alone(work: Any, *arguments: Any) -> Any:
+    """`work(*arguments)` in a process of its own, which gives everything back."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(work, *arguments).result()
+
+
 def measure(runs: int) -> Comparison:
     # Before anything starts a process; as the engine of the stage has it on a CPU.
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     model = str(get_model("smollm2-135m"))
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1, maxtasksperchild=1) as pool:
-        with_cache, hit_rate = pool.apply(prefix_caching, (model, True))
-    with context.Pool(1, maxtasksperchild=1) as pool:
-        without_cache, _ = pool.apply(prefix_caching, (model, False))
+    with_cache, hit_rate = _alone(prefix_caching, model, True)
+    without_cache, _ = _alone(prefix_caching, model, False)
     other = Transformers(model)
     phrases: dict[str, list[float]] = {"ours": [], "other": []}
 
