@@ -43,6 +43,9 @@ class EncoderTask:
     def build(self) -> nn.Module:
         return DualEncoder(self.config.model)
 
+    def start(self, model: nn.Module, batches: Iterator[Batch]) -> None:
+        """Nothing: the weights start at random."""
+
     def compiled(self, model: nn.Module) -> Iterator[nn.Module]:
         """All but the text model, which looks strings up."""
         assert isinstance(model, DualEncoder)

@@ -9,7 +9,7 @@ J joints of a part, C channels, D width of a code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -107,6 +107,22 @@ class MotionTokenizer(nn.Module):
         """
         motion = self._checked(poses, trans, expressions, whole_tokens=True)
         return self._rebuild(self._recorded(motion), step)
+
+    @torch.no_grad()
+    def start(self, motions: Sequence[Mapping[str, Tensor]]) -> None:
+        """Set layers and codebooks from data: what training starts from.
+
+        Args:
+            motions: batches as for `forward`, as many on every rank.
+        """
+        recorded = [
+            self._recorded(
+                self._checked(motion["poses"], motion.get("trans"), motion.get("expressions"), True)
+            )
+            for motion in motions
+        ]
+        for _, stream in self._streams():
+            stream.start(recorded)
 
     @torch.no_grad()
     def encode(
@@ -305,9 +321,9 @@ class _Stream(nn.Module):
     """Encoder, quantizer and decoder of one part.
 
     A token's frames are folded into one patch; the convolutions run at the rate
-    of the tokens. The encoder starts as the principal components of the first
-    global batch and the decoder as their inverse (residual blocks start at
-    zero), so training refines a good linear code instead of finding one.
+    of the tokens. The encoder starts as the principal components of the patches and
+    the decoder as their inverse (residual blocks start at zero), the codebooks with
+    k-means, so training refines a good linear code instead of finding one.
     """
 
     def __init__(self, part: Part, config: TokenizerConfig) -> None:
@@ -317,8 +333,6 @@ class _Stream(nn.Module):
         patch, width = part.channels * config.frames_per_token, config.width
         self.weights: Tensor
         self.register_buffer("weights", part.weights(), persistent=False)
-        self.started: Tensor
-        self.register_buffer("started", torch.tensor(False))
 
         self.from_patch = nn.Linear(patch, width)
         self.encoder = _Blocks(width, config.depth, config.causal)
@@ -337,11 +351,27 @@ class _Stream(nn.Module):
 
     def forward(self, recorded: Frames, step: int) -> tuple[Frames, Tensor, Tensor]:
         """The part rebuilt (rotations (B, T, J, 3, 3)), codes (B, K, Q), commitment loss."""
-        patches_BKC = self._patches(recorded)
-        if self.training and not self.started:
-            self._start(patches_BKC.flatten(0, 1))
-        quantized_BKD, codes, commitment = self.quantizer(self._latent(patches_BKC), step)
+        latent_BKD = self._latent(self._patches(recorded))
+        quantized_BKD, codes, commitment = self.quantizer(latent_BKD, step)
         return self._frames(quantized_BKD), codes, commitment
+
+    @torch.no_grad()
+    def start(self, recorded: Sequence[Frames]) -> None:
+        """Set the layers and the codebooks from batches of all ranks."""
+        own_NC = torch.cat([self._patches(frames).flatten(0, 1) for frames in recorded])
+        patches_NC = gather(own_NC)
+        mean_C = patches_NC.mean(0)
+        components_RC = torch.linalg.svd(patches_NC - mean_C, full_matrices=False).Vh
+        mean_C, components_RC = from_rank_zero(mean_C), from_rank_zero(components_RC)
+        rank = min(len(components_RC), self.from_patch.out_features)
+        self.from_patch.weight[:rank] = components_RC[:rank]
+        self.from_patch.bias.copy_(-self.from_patch.weight @ mean_C)
+        self.to_patch.weight[:, :rank] = components_RC[:rank].T
+        self.to_patch.bias.copy_(mean_C)
+        for layer in (self.to_code, self.from_code):
+            nn.init.eye_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.quantizer.start(self._latent(own_NC[None])[0], len(recorded))
 
     def encode(self, recorded: Frames) -> Tensor:
         """Codes (B, K, Q)."""
@@ -362,23 +392,6 @@ class _Stream(nn.Module):
         patches_BKC = self.to_patch(self.decoder(self.from_code(quantized_BKD)))
         features_BTC = patches_BKC.unflatten(-1, (self.frames_per_token, -1)).flatten(1, 2)
         return Frames(*self.part.frames(features_BTC.float() / self.weights))
-
-    @torch.no_grad()
-    def _start(self, patches_NC: Tensor) -> None:
-        """Set the linear layers to the principal components of all ranks' patches."""
-        patches_NC = gather(patches_NC.contiguous())
-        mean_C = patches_NC.mean(0)
-        components_RC = torch.linalg.svd(patches_NC - mean_C, full_matrices=False).Vh
-        mean_C, components_RC = from_rank_zero(mean_C), from_rank_zero(components_RC)
-        rank = min(len(components_RC), self.from_patch.out_features)
-        self.from_patch.weight[:rank] = components_RC[:rank]
-        self.from_patch.bias.copy_(-self.from_patch.weight @ mean_C)
-        self.to_patch.weight[:, :rank] = components_RC[:rank].T
-        self.to_patch.bias.copy_(mean_C)
-        for layer in (self.to_code, self.from_code):
-            nn.init.eye_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        self.started.fill_(True)
 
 
 class _Blocks(nn.Sequential):

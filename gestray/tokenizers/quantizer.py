@@ -24,8 +24,7 @@ class Quantizer(nn.Module):
     Args:
         dim: D, width of the vectors.
         levels, size: Q codebooks of `size` codes.
-        decay: of the moving averages; in the first steps they are means over all steps, because
-            the first batch alone fits its own vectors and leaves later levels next to nothing.
+        decay: of the moving averages.
         dead_below: a code used by fewer vectors a step than this (moving average) is
             replaced by a random vector of the batch.
         dropout: share of training steps that use a random number of levels.
@@ -35,7 +34,6 @@ class Quantizer(nn.Module):
         self, dim: int, levels: int, size: int, decay: float, dead_below: float, dropout: float
     ) -> None:
         super().__init__()
-        self.decay = decay
         self.dropout = dropout
         self.residual = ResidualVQ(
             dim=dim,
@@ -58,6 +56,24 @@ class Quantizer(nn.Module):
         """The library's, one a level; their buffers `embed` are (1, size, D)."""
         return [layer._codebook for layer in self.residual.layers]
 
+    def start(self, vectors: Tensor, batches: int) -> None:
+        """Start the codebooks with k-means of the vectors (N, D) of this rank's `batches`.
+
+        One batch would not do: it has few vectors a code, the first level fits them, and
+        next to nothing is left for the others to learn from.
+        """
+        self._draws.seed = 0
+        self.residual.quantize_dropout = False
+        decays = [codebook.decay for codebook in self.codebooks]
+        for codebook in self.codebooks:
+            codebook.decay = 0.0
+        self.residual.train()(vectors[None])
+        for codebook, decay in zip(self.codebooks, decays, strict=True):
+            codebook.decay = decay
+            # The averages are those of one batch, which the next ones are weighed against.
+            codebook.cluster_size /= batches
+            codebook.embed_avg /= batches
+
     def forward(self, vectors: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Quantize (B, K, D).
 
@@ -69,8 +85,6 @@ class Quantizer(nn.Module):
             where a level was dropped, and the commitment loss.
         """
         self._draws.seed = step
-        for codebook in self.codebooks:
-            codebook.decay = min(self.decay, step / (step + 1))
         drops = random.Random(f"dropout/{step}").random() < self.dropout
         self.residual.quantize_dropout = drops and len(self.codebooks) > 1
         quantized, codes, losses = self.residual(vectors, rand_quantize_dropout_fixed_seed=step)

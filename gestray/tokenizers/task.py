@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +21,9 @@ from gestray.training.task import Batch
 from gestray.views.frames import stack_frames
 from gestray.views.windows import Windows
 
+START_WINDOWS = 1024
+"""Windows that a tokenizer starts from: 16,384 tokens, 32 for each of 512 codes."""
+
 
 @dataclass(frozen=True)
 class TokenizerTask:
@@ -31,6 +36,13 @@ class TokenizerTask:
 
     def build(self) -> nn.Module:
         return MotionTokenizer(self.config.model)
+
+    def start(self, model: nn.Module, batches: Iterator[Batch]) -> None:
+        """Principal components and k-means, of `START_WINDOWS` windows of all ranks."""
+        assert isinstance(model, MotionTokenizer)
+        loop = self.config.loop
+        wanted = math.ceil(START_WINDOWS * loop.accumulate / loop.batch_size)
+        model.start(list(itertools.islice(batches, wanted)))
 
     def compiled(self, model: nn.Module) -> Iterator[nn.Module]:
         """What is around the quantizer, whose draws depend on the step."""

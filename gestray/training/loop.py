@@ -8,6 +8,7 @@ they are given end.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import time
@@ -124,8 +125,10 @@ def train(
         newest = int(from_rank_zero(torch.tensor(newest or 0, device=loop.device)))
         if newest:
             checkpoints.load(newest, state)
-    loop.start()
     tables = batches(state.step * config.accumulate)
+    if state.step == 0:
+        tables = loop.prepare(tables)
+    loop.start()
     while state.step < config.steps and not state.stopped:
         loop.step(tables)
         done, last = state.step, state.step == config.steps
@@ -240,6 +243,18 @@ class _Loop:
         # The first step that went wrong, kept on the device: asking it is waiting for it.
         self.bad_step = torch.tensor(config.steps, device=self.device)
         self.pace = Pace()
+
+    def prepare(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """Let the task start its model from the first tables; returns all of them again."""
+        seen: list[pa.Table] = []
+
+        def first_batches() -> Iterator[Batch]:
+            for table in tables:
+                seen.append(table)
+                yield self._to_device(self.task.collate(table))
+
+        self.task.start(self.state.model, first_batches())
+        return itertools.chain(seen, tables)
 
     def start(self) -> None:
         """Make ready for the first step, the state being what it will start from."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -28,6 +28,13 @@ class Task(Protocol):
 
     def build(self) -> nn.Module:
         """The untrained model; called with the random state already seeded."""
+
+    def start(self, model: nn.Module, batches: Iterator[Batch]) -> None:
+        """Prepare the untrained model from the rank's first batches, which training sees again.
+
+        Draws as many of `batches` as it wants, the same number on every rank; nothing,
+        where a model starts from random weights alone.
+        """
 
     def compiled(self, model: nn.Module) -> Iterable[nn.Module]:
         """The modules of the model that are worth compiling: tensors in, tensors out."""

@@ -18,6 +18,7 @@ from gestray.motion.skeleton import FACE
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerTraining, preset
 from gestray.tokenizers.model import MotionTokenizer
+from gestray.tokenizers.quantizer import Quantizer
 from gestray.training.checkpoint import MODEL, save_config, save_model
 
 
@@ -42,7 +43,7 @@ def started(model: MotionTokenizer) -> MotionTokenizer:
         if name.endswith("last.weight"):
             torch.nn.init.normal_(parameter, std=0.1)
     clip = motion(8, 64)
-    model.train()(**{name: clip[name] for name in model.columns}, step=0)
+    model.start([{name: clip[name] for name in model.columns}])
     return model.eval()
 
 
@@ -176,17 +177,16 @@ def test_training_draws_the_same_levels_and_codes_for_the_same_seed():
     assert torch.equal(first.frames.rotations, second.frames.rotations)
 
 
-def test_the_start_is_the_principal_components_of_the_first_batch():
+def test_the_start_is_the_principal_components_of_the_first_batches():
     """With as many dimensions as the motion has, reconstruction is exact before any step."""
     poses = torch.zeros(4, 32, 165)
     ways = torch.randn(3, 165) * 0.1  # three ways to move: small angles are linear in 6D
     ways[:, 66:75] = 0  # the face is no part
     amounts = torch.randn(4, 8, 3).repeat_interleave(4, dim=1) * 0.1
     poses += amounts @ ways
-    model = small().train()
-    model(poses, step=0)
+    model = small()
+    model.start([{"poses": poses[:2]}, {"poses": poses[2:]}])
     stream = model.streams["body"]
-    assert bool(stream.started)
     with torch.no_grad():
         recorded = model._recorded({"poses": poses})
         rebuilt = stream._frames(stream._latent(stream._patches(recorded))).rotations
@@ -195,14 +195,28 @@ def test_the_start_is_the_principal_components_of_the_first_batch():
     assert geodesic_distance(rebuilt, truth).max() < 0.03 * furthest
 
 
+def test_codebooks_start_with_something_left_for_every_level():
+    """Each level of a start from many vectors a code halves what is left of unseen ones, or so."""
+    torch.manual_seed(0)
+    vectors, unseen = torch.randn(2048, 4), torch.randn(1, 512, 4)
+    quantizer = Quantizer(dim=4, levels=3, size=32, decay=0.9, dead_below=0.2, dropout=0.5)
+    quantizer.start(vectors, batches=4)
+    _, codes, _ = quantizer.eval()(unseen, step=0)
+    left = [(unseen - quantizer.decode(codes[..., :n])).square().mean() for n in (1, 2, 3)]
+    assert left[0] < 0.3 and left[1] < 0.4 * left[0] and left[2] < 0.4 * left[1]
+    for codebook in quantizer.codebooks:
+        assert codebook.cluster_size.sum() == 512  # the vectors of one batch
+        assert codebook.decay == 0.9
+
+
 def test_dead_codes_move_to_where_the_data_are():
     varied, constant = torch.randn(8, 64, 165) * 0.3, torch.zeros(8, 64, 165)
     farthest = {}
     for dead_below in (0.0, 1.0):
-        model = small(dead_below=dead_below, ema_decay=0.5, quantizer_dropout=0.0).train()
-        model(varied, step=0)
+        model = small(dead_below=dead_below, ema_decay=0.5, quantizer_dropout=0.0)
+        model.start([{"poses": varied}])
         for step in range(1, 8):
-            model(constant, step=step)
+            model.train()(constant, step=step)
         stream = model.streams["body"]
         with torch.no_grad():
             recorded = model._recorded({"poses": torch.zeros(1, 64, 165)})

@@ -46,6 +46,9 @@ class MeanPose:
     def build(self) -> nn.Module:
         return nn.Linear(165, 1)
 
+    def start(self, model, batches):
+        pass
+
     def compiled(self, model: nn.Module) -> list[nn.Module]:
         return []
 
