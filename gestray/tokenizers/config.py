@@ -111,9 +111,12 @@ _SMALL: dict[str, Any] = {
 def _sma(size: Size) -> dict[str, Any]:
     """Semantic Motion Anchors: body and hands, residual.
 
-    The paper leaves the sizes open; `paper` takes those of SemTalk's tokenizer.
+    The paper leaves the sizes open; `paper` takes those of SemTalk's tokenizer, `small` more
+    levels of narrow codes.
     """
-    return {"parts": ("body", "hands"), "quantizers": 6, **(_SMALL if size == "small" else {})}
+    if size == "small":
+        return {"parts": ("body", "hands"), "quantizers": 8, **_SMALL}
+    return {"parts": ("body", "hands"), "quantizers": 6}
 
 
 def _semtalk(size: Size) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def preset(name: str, size: Size = "small") -> TokenizerTraining:
     """
     if name not in _PRESETS:
         raise UserError(f"tokenizer preset {name!r} is unknown; known: {', '.join(_PRESETS)}")
-    loop = LoopConfig(steps=400, batch_size=32, learning_rate=2e-3, warmup_steps=20)
+    loop = LoopConfig(steps=1000, batch_size=32, learning_rate=2e-3, warmup_steps=20)
     if size == "paper":
         loop = LoopConfig(
             steps=100_000, batch_size=64, learning_rate=3e-4, warmup_steps=1000, bf16=True,

@@ -9,8 +9,8 @@ Shapes: B batch, T frames, J joints of a part, C channels of its features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -65,26 +65,36 @@ class Part:
     Each joint's channels are weighted by how far it moves what hangs from it, so that
     the distance between features is about the distance between postures: an error of the
     shoulder moves the hand by half a metre a radian, one of the ankle hardly anything.
+
+    Args:
+        joints: whose rotations it has.
+        extras: what else it has.
+        counts: how much the place of a joint counts, where not 1.
     """
 
     joints: tuple[int, ...]
     extras: tuple[Extra, ...] = ()
+    counts: Mapping[int, float] = field(default_factory=dict)
 
     @cached_property
     def channels(self) -> int:
         """C: 6 a joint, and the extras'."""
         return 6 * len(self.joints) + sum(EXTRA_WIDTHS[extra] for extra in self.extras)
 
+    def place_weights(self) -> Tensor:
+        """How much the place of each joint that the part moves counts (M,)."""
+        return torch.tensor([self.counts.get(j, 1.0) for j in moved_by(self.joints)])
+
     def weights(self) -> Tensor:
         """Weight of each channel (C,); their mean square is 1."""
-        moved = list(moved_by(self.joints))
+        counts_M = self.place_weights()
         at_rest = torch.eye(3).expand(len(self.joints), 3, 3)
         lever = torch.zeros(len(self.joints))
         for number in range(len(self.joints)):
             turned = at_rest.clone()
             turned[number] = -torch.eye(3)  # puts what a joint carries on its other side
             shift = chain_positions(turned, self.joints) - chain_positions(at_rest, self.joints)
-            lever[number] = (shift / 2).square().sum() if moved else 0.0
+            lever[number] = (shift / 2 * counts_M[:, None]).square().sum()
         weights = [(lever + _OWN_WEIGHT**2).sqrt().repeat_interleave(6)]
         for extra in self.extras:
             weights.append(torch.full((EXTRA_WIDTHS[extra],), _EXTRA_WEIGHTS[extra]))
@@ -112,11 +122,16 @@ class Part:
         return rotations, found
 
 
+# What a gesture says is in the hands: how they are turned, which their knuckles tell, counts
+# more than the legs, whose idle steps would take codes from them.
+_KNUCKLES = dict.fromkeys(moved_by((joint("left_wrist"), joint("right_wrist"))), 2.5)
+_LEGS = dict.fromkeys(moved_by(LOWER), 0.3) | {joint("spine1"): 1.0}
+
 PARTS: dict[PartName, Part] = {
-    "body": Part(tuple(BODY)),
+    "body": Part(tuple(BODY), counts=_KNUCKLES | _LEGS),
     "hands": Part(tuple(HANDS)),
     "face": Part((joint("jaw"),), ("expressions",)),
-    "upper": Part(UPPER),
+    "upper": Part(UPPER, counts=_KNUCKLES),
     "lower": Part(LOWER, ("translation", "contacts")),
 }
 """`body` has the legs and the body's orientation, and no translation: what gestures look

@@ -69,7 +69,8 @@ def reconstruction_losses(
     """The losses named in `LossWeights`, those that the parts have; each a mean over the parts.
 
     Each part is judged in the frame it hangs from, so that an error of the arm is no error
-    of the fingers; positions of a part with translation are those in the room.
+    of the fingers; positions of a part with translation are those in the room. Places count
+    as the part says.
     """
     found: dict[str, list[Tensor]] = {}
 
@@ -84,7 +85,7 @@ def reconstruction_losses(
         got_BTM3 = chain_positions(got, part.joints)
         with torch.no_grad():
             goal_BTM3 = chain_positions(goal, part.joints)
-        difference = got_BTM3 - goal_BTM3
+        difference = (got_BTM3 - goal_BTM3) * part.place_weights().to(got)[:, None]
         if "translation" in part.extras:
             astray = _astray(rebuilt, "translation")
             difference = difference + astray[:, :, None]

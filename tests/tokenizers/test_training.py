@@ -121,8 +121,11 @@ def test_phrases_are_encoded_with_the_errors_of_each_number_of_levels(takes, tmp
     tokenizer = MotionTokenizer.from_folder(Folder(str(tmp_path)))
     for row in rows:
         for part in config.model.parts:
-            assert np.shape(row[CODES + part]) == (-(-row["num_frames"] // 4), 6)
-        assert len(row["wrist_mm_by_level"]) == 6
+            assert np.shape(row[CODES + part]) == (
+                -(-row["num_frames"] // 4),
+                config.model.quantizers,
+            )
+        assert len(row["wrist_mm_by_level"]) == config.model.quantizers
         assert row["wrist_mm"] == row["wrist_mm_by_level"][-1]
         assert row["finger_mm"] == row["finger_mm_by_level"][-1]
     by_level = np.mean([row["wrist_mm_by_level"] for row in rows], axis=0)
