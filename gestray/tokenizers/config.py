@@ -115,7 +115,7 @@ def _sma(size: Size) -> dict[str, Any]:
     levels of narrow codes.
     """
     if size == "small":
-        return {"parts": ("body", "hands"), "quantizers": 8, **_SMALL}
+        return {"parts": ("body", "hands"), "quantizers": 10, **_SMALL}
     return {"parts": ("body", "hands"), "quantizers": 6}
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from gestray.errors import UserError
 from gestray.motion.kinematics import chain_positions, moved_by
 from gestray.motion.rotations import matrix_to_sixd, sixd_to_matrix
-from gestray.motion.skeleton import BODY, HANDS, LOWER, UPPER, joint
+from gestray.motion.skeleton import BODY, HANDS, LOWER, PARENTS, UPPER, joint
 
 NUM_JOINTS = 55
 
@@ -69,12 +69,13 @@ class Part:
     Args:
         joints: whose rotations it has.
         extras: what else it has.
-        counts: how much the place of a joint counts, where not 1.
+        emphasis: how much the rotation of a joint, and the place of its children, count
+            where not 1.
     """
 
     joints: tuple[int, ...]
     extras: tuple[Extra, ...] = ()
-    counts: Mapping[int, float] = field(default_factory=dict)
+    emphasis: Mapping[int, float] = field(default_factory=dict)
 
     @cached_property
     def channels(self) -> int:
@@ -83,19 +84,19 @@ class Part:
 
     def place_weights(self) -> Tensor:
         """How much the place of each joint that the part moves counts (M,)."""
-        return torch.tensor([self.counts.get(j, 1.0) for j in moved_by(self.joints)])
+        return torch.tensor([self.emphasis.get(PARENTS[j], 1.0) for j in moved_by(self.joints)])
 
     def weights(self) -> Tensor:
         """Weight of each channel (C,); their mean square is 1."""
-        counts_M = self.place_weights()
         at_rest = torch.eye(3).expand(len(self.joints), 3, 3)
         lever = torch.zeros(len(self.joints))
         for number in range(len(self.joints)):
             turned = at_rest.clone()
             turned[number] = -torch.eye(3)  # puts what a joint carries on its other side
             shift = chain_positions(turned, self.joints) - chain_positions(at_rest, self.joints)
-            lever[number] = (shift / 2 * counts_M[:, None]).square().sum()
-        weights = [(lever + _OWN_WEIGHT**2).sqrt().repeat_interleave(6)]
+            lever[number] = (shift / 2).square().sum()
+        emphasis = torch.tensor([self.emphasis.get(j, 1.0) for j in self.joints])
+        weights = [(emphasis * (lever + _OWN_WEIGHT**2).sqrt()).repeat_interleave(6)]
         for extra in self.extras:
             weights.append(torch.full((EXTRA_WIDTHS[extra],), _EXTRA_WEIGHTS[extra]))
         all_C = torch.cat(weights)
@@ -122,16 +123,20 @@ class Part:
         return rotations, found
 
 
-# What a gesture says is in the hands: how they are turned, which their knuckles tell, counts
-# more than the legs, whose idle steps would take codes from them.
-_KNUCKLES = dict.fromkeys(moved_by((joint("left_wrist"), joint("right_wrist"))), 2.5)
-_LEGS = dict.fromkeys(moved_by(LOWER), 0.3) | {joint("spine1"): 1.0}
+# What a gesture says is in the hands, and how they are turned is the wrists' doing; the idle
+# steps of the legs would take codes from them.
+_WRISTS = {joint("left_wrist"): 3.0, joint("right_wrist"): 3.0}
+_LEGS = {
+    joint(f"{side}_{name}"): 0.3
+    for side in ("left", "right")
+    for name in ("hip", "knee", "ankle", "foot")
+}
 
 PARTS: dict[PartName, Part] = {
-    "body": Part(tuple(BODY), counts=_KNUCKLES | _LEGS),
+    "body": Part(tuple(BODY), emphasis=_WRISTS | _LEGS),
     "hands": Part(tuple(HANDS)),
     "face": Part((joint("jaw"),), ("expressions",)),
-    "upper": Part(UPPER, counts=_KNUCKLES),
+    "upper": Part(UPPER, emphasis=_WRISTS),
     "lower": Part(LOWER, ("translation", "contacts")),
 }
 """`body` has the legs and the body's orientation, and no translation: what gestures look

@@ -166,8 +166,8 @@ def _check_reports(gestray, store: Path) -> None:
     codebook = gestray("tokenizer", "report", "--store", store, "--json").json
     metrics = codebook["metrics"]
     assert metrics["synthetic"] is True
-    assert 0 < metrics["gesture.levels8.wrist_mm"] < metrics["gesture.levels1.wrist_mm"]
-    assert metrics["hands.levels8.mpjpe_mm"] < metrics["hands.levels1.mpjpe_mm"]
+    assert 0 < metrics["gesture.levels10.wrist_mm"] < metrics["gesture.levels1.wrist_mm"]
+    assert metrics["hands.levels10.mpjpe_mm"] < metrics["hands.levels1.mpjpe_mm"]
     page = (Path(codebook["artifact"]) / "primitives.html").read_text()
     assert page.count('<li class="card"') > 50
 
