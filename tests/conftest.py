@@ -15,6 +15,11 @@ from pathlib import Path
 import pytest
 
 from gestray.store import Folder
+from jobs.cluster import ENVIRONMENT
+
+# Ray reads these once, when the first test imports it.
+for _name, _value in ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
 
 
 @pytest.fixture(scope="session")
