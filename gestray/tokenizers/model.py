@@ -358,8 +358,10 @@ class _Stream(nn.Module):
     @torch.no_grad()
     def start(self, recorded: Sequence[Frames]) -> None:
         """Set the layers and the codebooks from batches of all ranks."""
-        own_NC = torch.cat([self._patches(frames).flatten(0, 1) for frames in recorded])
-        patches_NC = gather(own_NC)
+        # Batch by batch, so that their order is the same for any number of ranks.
+        patches_NC = torch.cat(
+            [gather(self._patches(frames).flatten(0, 1).contiguous()) for frames in recorded]
+        )
         mean_C = patches_NC.mean(0)
         components_RC = torch.linalg.svd(patches_NC - mean_C, full_matrices=False).Vh
         mean_C, components_RC = from_rank_zero(mean_C), from_rank_zero(components_RC)
@@ -371,7 +373,7 @@ class _Stream(nn.Module):
         for layer in (self.to_code, self.from_code):
             nn.init.eye_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.quantizer.start(self._latent(own_NC[None])[0], len(recorded))
+        self.quantizer.start(self._latent(patches_NC[None])[0], len(recorded))
 
     def encode(self, recorded: Frames) -> Tensor:
         """Codes (B, K, Q)."""

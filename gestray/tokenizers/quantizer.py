@@ -57,22 +57,26 @@ class Quantizer(nn.Module):
         return [layer._codebook for layer in self.residual.layers]
 
     def start(self, vectors: Tensor, batches: int) -> None:
-        """Start the codebooks with k-means of the vectors (N, D) of this rank's `batches`.
+        """Start the codebooks with k-means of the vectors (N, D) of `batches` global batches.
 
-        One batch would not do: it has few vectors a code, the first level fits them, and
-        next to nothing is left for the others to learn from.
+        Every rank is given all of them, in the same order. One batch would not do: it has few
+        vectors a code, the first level fits them, and next to nothing is left for the others to
+        learn from.
         """
-        self._draws.seed = 0
+        self._draws.seed, self._draws.is_global = 0, True
         self.residual.quantize_dropout = False
-        decays = [codebook.decay for codebook in self.codebooks]
-        for codebook in self.codebooks:
-            codebook.decay = 0.0
+        usual = [
+            (book.decay, book.kmeans_all_reduce_fn, book.all_reduce_fn) for book in self.codebooks
+        ]
+        for book in self.codebooks:
+            book.decay, book.kmeans_all_reduce_fn, book.all_reduce_fn = 0.0, _keep, _keep
         self.residual.train()(vectors[None])
-        for codebook, decay in zip(self.codebooks, decays, strict=True):
-            codebook.decay = decay
+        self._draws.is_global = False
+        for book, functions in zip(self.codebooks, usual, strict=True):
+            book.decay, book.kmeans_all_reduce_fn, book.all_reduce_fn = functions
             # The averages are those of one batch, which the next ones are weighed against.
-            codebook.cluster_size /= batches
-            codebook.embed_avg /= batches
+            book.cluster_size /= batches
+            book.embed_avg /= batches
 
     def forward(self, vectors: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Quantize (B, K, D).
@@ -98,6 +102,10 @@ class Quantizer(nn.Module):
         return (chosen_BKLD * (codes >= 0)[..., None]).sum(dim=-2)
 
 
+def _keep(values: Tensor) -> None:
+    """In the place of a sum over ranks that all hold the same."""
+
+
 class _SeededDraws:
     """The quantizer's way to draw vectors (k-means start, dead codes), made reproducible.
 
@@ -107,11 +115,12 @@ class _SeededDraws:
 
     def __init__(self) -> None:
         self.seed = 0
+        self.is_global = False  # whether every rank holds the vectors of all
 
     def __call__(self, samples: Tensor, num: int) -> Tensor:
         """From vectors (1, N, D) of this rank to (1, num, D) of all ranks."""
         with torch.no_grad():
-            pool = gather(samples[0].contiguous())
+            pool = samples[0] if self.is_global else gather(samples[0].contiguous())
         generator = torch.Generator().manual_seed(self.seed)
         if len(pool) >= num:
             chosen = torch.randperm(len(pool), generator=generator)[:num]
