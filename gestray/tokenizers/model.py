@@ -174,6 +174,10 @@ class MotionTokenizer(nn.Module):
         found = {part: stream.decode(codes[part]) for part, stream in self._streams()}
         return _as_motion(self._assemble(found))
 
+    def frames_of(self, vectors: dict[str, Tensor]) -> Frames:
+        """Frames of vectors per part (B, K, D) in the place of those of codes, with gradients."""
+        return self._assemble({part: s._frames(vectors[part]) for part, s in self._streams()})
+
     @torch.no_grad()
     def decode_stream(self, chunks: Iterable[dict[str, Tensor]]) -> Iterator[Motion]:
         """Decode codes as they come: the frames of each chunk at once, as `decode_motion` has them.
