@@ -11,7 +11,6 @@ that without it.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import time
@@ -23,7 +22,8 @@ from side_by_side import Comparison, alternate, main
 
 from gestray.anchors.cache import question_key
 from gestray.anchors.engines import Question, Sampling
-from gestray.anchors.prompting import PromptConfig, response_schema, system_message, user_message
+from gestray.anchors.prompting import PromptConfig, instructions, user_message
+from gestray.anchors.taxonomy import load_taxonomy
 from gestray.anchors.wording import sentence
 from gestray.corpora.synthetic.gold import gold_form
 from gestray.corpora.synthetic.script import ZIPF_EXPONENT, Deck, plan_take, write_script
@@ -32,6 +32,7 @@ from gestray.corpora.synthetic.voice import LettersVoice
 from gestray.models import get_model
 
 PROMPT, SAMPLING = PromptConfig(), Sampling()
+TOLD = instructions(PROMPT, load_taxonomy())
 OURS, OTHERS = 24, 4  # questions each way is measured on
 AT_A_TIME = {1: 4, 8: 12}  # further numbers at a time, and on how many questions
 MAX_TOKENS_OF_A_PROMPT = 2048
@@ -67,7 +68,7 @@ def on_ray(model: str, count: int, at_a_time: int) -> dict[str, float]:
         batch_size=min(8, at_a_time),
         engine_kwargs={"max_model_len": MAX_TOKENS_OF_A_PROMPT, "max_num_seqs": at_a_time},
     )
-    processor = vllm_grounding._processor(config, system_message(PROMPT))
+    processor = vllm_grounding._processor(config, TOLD)
     rows = [{**q._asdict(), "sampling": SAMPLING.model_dump_json()} for q in questions(count)]
     dataset = ray.data.from_items(rows, override_num_blocks=-(-count // config.batch_size))
     began, ended, tokens = float("inf"), 0.0, 0
@@ -94,7 +95,7 @@ class Transformers:
             self.tokenizer, vocab_size=self.model.config.vocab_size
         )
         self.grammar = xgrammar.GrammarCompiler(info).compile_json_schema(
-            json.dumps(response_schema()), any_whitespace=False
+            TOLD.schema, any_whitespace=False
         )
 
     def rates(self, count: int) -> dict[str, float]:
@@ -103,7 +104,7 @@ class Transformers:
         tokens, start = 0, time.perf_counter()
         for question in questions(count):
             messages = [
-                {"role": "system", "content": system_message(PROMPT)},
+                {"role": "system", "content": TOLD.system},
                 {"role": "user", "content": question.user},
             ]
             prompt = self.tokenizer.apply_chat_template(
@@ -134,10 +135,10 @@ def prefix_caching(model: str, enabled: bool) -> tuple[float, float]:
         disable_log_stats=False,
         structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
     )
-    schema = StructuredOutputsParams(json=json.dumps(response_schema()))
+    schema = StructuredOutputsParams(json=TOLD.schema)
     chats: Any = [
         [
-            {"role": "system", "content": system_message(PROMPT)},
+            {"role": "system", "content": TOLD.system},
             {"role": "user", "content": question.user},
         ]
         for question in questions(12)

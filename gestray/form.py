@@ -9,10 +9,8 @@ that a record and its sentence can always be derived from each other.
 
 from __future__ import annotations
 
-from importlib import resources
-from typing import Literal
+from typing import Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 Handedness = Literal["none", "left", "right", "both"]
@@ -136,6 +134,21 @@ class PhysicalForm(_Record):
             )
 
 
+def _terms(record: type[BaseModel], *fields: str) -> dict[str, tuple[str, ...]]:
+    return {field: get_args(record.model_fields[field].annotation) for field in fields}
+
+
+TERMS_OF_GESTURE = _terms(PhysicalForm, "handedness", "relation", "hold", "head")
+"""What each field of a gesture as a whole may say; in the order of the vocabulary above."""
+
+TERMS_OF_HAND = (
+    _terms(Location, "zone", "height", "side", "reach")
+    | _terms(HandForm, "palm", "shape", "contact")
+    | _terms(Trajectory, "path", "direction", "amplitude", "speed")
+)
+"""What each field of a hand may say, `repetitions` aside."""
+
+
 class GesturePhases(_Record):
     """When the phases of a gesture begin and end, in seconds (Kendon 1980).
 
@@ -155,22 +168,11 @@ class GesturePhases(_Record):
             raise ValueError(f"phases must follow each other, found {dict(self)}")
 
 
-def _intents() -> dict[str, str]:
-    text = resources.files("gestray").joinpath("anchors", "intents.yaml").read_bytes()
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where it is built
-    return {label: rule["definition"] for label, rule in yaml.load(text, loader)["intents"].items()}
-
-
-# The labels of the taxonomy and their definitions: communicative functions that co-speech
-# gestures are known to carry. All that is known of each is read by `gestray.anchors.taxonomy`.
-INTENTS: dict[str, str] = _intents()
-
-
 class Intent(_Record):
     """What a gesture means here: the grounded half of a semantic motion anchor.
 
-    `label` is a key of `INTENTS`; `sentence` says it for this transcript;
-    `words` are the words that carry it; `confidence` is in [0, 1].
+    `label` is one of a taxonomy (`gestray.anchors.taxonomy`); `sentence` says it for this
+    transcript; `words` are the words that carry it; `confidence` is in [0, 1].
     """
 
     label: str

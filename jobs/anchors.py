@@ -14,8 +14,8 @@ from gestray.anchors.engines import Engine, Sampling
 from gestray.anchors.grounding import LanguageModelGrounder
 from gestray.anchors.openai_engine import OpenAIConfig, OpenAIEngine
 from gestray.anchors.prompting import PromptConfig, prompt_hash
-from gestray.anchors.taxonomy import taxonomy_hash
-from gestray.artifacts import Stage, StageResult, StageRun
+from gestray.anchors.taxonomy import Taxonomy, load_taxonomy
+from gestray.artifacts import Artifact, Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.form import PhysicalForm
 from gestray.store import Folder
@@ -41,6 +41,7 @@ FORMS_SCHEMA = pa.schema(
         ("hold_end_s", pa.float64()),
     ]
 )
+TAXONOMY = "taxonomy.json"
 # Where they are in `gestray.form.GesturePhases`.
 _PHASES = {"stroke_start_s": "stroke_s", "stroke_end_s": "hold_s", "hold_end_s": "retraction_s"}
 
@@ -118,6 +119,7 @@ class GroundConfig(Config):
 
     Args:
         grounder: "rules" needs no model; "vllm" runs one on Ray; "openai" asks a server.
+        taxonomy: a YAML file of intents in the place of the shipped one.
         prompt: what a model is shown.
         sampling: how it generates.
         retries: attempts after the first at an answer that is not in the schema.
@@ -129,6 +131,7 @@ class GroundConfig(Config):
     EXECUTION: ClassVar[frozenset[str]] = frozenset({"actors"})
 
     grounder: Literal["rules", "vllm", "openai"] = "rules"
+    taxonomy: str = ""
     prompt: PromptConfig = PromptConfig()
     sampling: Sampling = Sampling()
     retries: int = Field(1, ge=0, le=5)
@@ -137,15 +140,19 @@ class GroundConfig(Config):
     actors: int = Field(2, ge=1)
 
     def identity(self) -> dict[str, Any]:
-        tree = super().identity()
+        tree, taxonomy = super().identity(), load_taxonomy(self.taxonomy)
         if self.grounder == "rules":
-            return {"grounder": "rules", "taxonomy": taxonomy_hash()}
+            return {"grounder": "rules", "taxonomy": taxonomy.hash}
         kept = ("grounder", "prompt", "sampling", "retries", self.grounder)
-        return {name: tree[name] for name in kept} | {"prompt_hash": prompt_hash(self.prompt)}
+        told = {"taxonomy": taxonomy.hash, "prompt_hash": prompt_hash(self.prompt, taxonomy)}
+        return {name: tree[name] for name in kept} | told
 
 
 class RulesGrounder:
     """The rules over rows of forms; runs in an actor."""
+
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        self.taxonomy = taxonomy
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         from gestray.anchors.rules import ground_phrase
@@ -156,6 +163,7 @@ class RulesGrounder:
                 PhysicalForm.model_validate_json(row["form"]),
                 row["form_text"],
                 row["text"],
+                self.taxonomy,
             )
             for row in rows.to_pylist()
         ]
@@ -164,17 +172,15 @@ class RulesGrounder:
 
 def _ground(run: StageRun[GroundConfig]) -> StageResult:
     rows, config = read_rows(run.inputs["forms"].folder), run.config
-    metrics: dict[str, Any] = {"grounder": config.grounder}
+    taxonomy = load_taxonomy(config.taxonomy)
+    run.folder.write_bytes(taxonomy.to_json().encode(), TAXONOMY)
+    metrics: dict[str, Any] = {"grounder": config.grounder, "taxonomy": taxonomy.name}
     if config.grounder == "rules":
         connect()
-        anchors = map_rows(rows, RulesGrounder, {}, config.actors)
+        anchors = map_rows(rows, RulesGrounder, {"taxonomy": taxonomy}, config.actors)
     else:
-        engine = _engine(config)
-        store = Folder(run.folder.uri.rsplit("/", 2)[0])
-        grounder = LanguageModelGrounder(
-            engine, config.prompt, config.sampling, config.retries, store
-        )
-        metrics |= {"model": engine.model, "prompt": config.prompt.file}
+        grounder = language_model_grounder(config, Folder(run.folder.uri.rsplit("/", 2)[0]))
+        metrics |= {"model": grounder.engine.model, "prompt": config.prompt.file}
         anchors = _asked(grounder, rows)
     statuses: Counter[str] = Counter()
 
@@ -188,6 +194,20 @@ def _ground(run: StageRun[GroundConfig]) -> StageResult:
     if config.grounder != "rules":
         metrics |= grounder.counts
     return StageResult(len(rows), written, 0, metrics)
+
+
+def language_model_grounder(config: GroundConfig, store: Folder) -> LanguageModelGrounder:
+    """The grounder of a config that asks a model, with its answers in `store`; starts Ray."""
+    taxonomy = load_taxonomy(config.taxonomy)
+    engine = _engine(config)
+    return LanguageModelGrounder(
+        engine, taxonomy, config.prompt, config.sampling, config.retries, store
+    )
+
+
+def taxonomy_of(anchors: Artifact) -> Taxonomy:
+    """The taxonomy that anchors were made with."""
+    return Taxonomy.model_validate_json(anchors.folder.read_bytes(TAXONOMY))
 
 
 def _engine(config: GroundConfig) -> Engine:

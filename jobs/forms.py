@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from gestray.anchors.gold import GoldClip, read_gold
+from gestray.anchors.taxonomy import load_taxonomy
 from gestray.artifacts import Artifact, Stage, StageResult, StageRun, provenance
 from gestray.config import Config
 from gestray.corpora.splits import spans
@@ -51,6 +52,7 @@ class EvaluateConfig(Config):
         split: whose gestures are described.
         gold: a file of gold clips (`gestray.anchors.gold`) in the place of a corpus's gold; then
             anchors alone are evaluated, and no motion is read.
+        taxonomy: a YAML file of the intents that `gold` names, in the place of the shipped one.
         margin_s: motion before and after a gold gesture whose phases are unknown, seconds.
         actors: processes that describe.
     """
@@ -59,6 +61,7 @@ class EvaluateConfig(Config):
 
     split: str = "test"
     gold: str = ""
+    taxonomy: str = ""
     margin_s: float = Field(0.6, ge=0)
     actors: int = Field(2, ge=1)
 
@@ -133,7 +136,7 @@ def _run(run: StageRun[EvaluateConfig]) -> StageResult:
     }
     metrics: dict[str, Any]
     if run.config.gold:
-        clips = read_gold(run.config.gold)
+        clips = read_gold(run.config.gold, load_taxonomy(run.config.taxonomy))
         gold = gold_of_clips(clips)
         scores = _clip_scores(clips, grounders)
         intents = write_intents(
@@ -283,5 +286,5 @@ EVALUATE = Stage(
     needs={"takes": "takes", "tokenizer": "tokenizer"},
     optional=frozenset({"takes", "tokenizer"}),
     others="anchors",
-    fingerprint=lambda config: file_digest(config.gold) if config.gold else None,
+    fingerprint=lambda config: file_digest(config.gold, config.taxonomy) if config.gold else None,
 )

@@ -14,10 +14,12 @@ from pydantic import Field
 
 from gestray.anchors.anchor import Anchor, from_row
 from gestray.anchors.gold import GoldClip, read_gold
+from gestray.anchors.taxonomy import load_taxonomy
 from gestray.artifacts import Artifact, Stage, StageResult, StageRun, provenance
 from gestray.config import Config, digest
 from gestray.errors import UserError
-from gestray.metrics.intents import Case, IntentScore, cohen_kappa, score_intents
+from gestray.metrics.agreement import cohen_kappa
+from gestray.metrics.intents import Case, IntentScore, score_intents
 from gestray.store import Folder
 from jobs.anchors import FORMS_SCHEMA
 from jobs.rows import read_rows, write_rows
@@ -178,23 +180,30 @@ def _add_similarities(rows: Sequence[dict[str, Any]]) -> None:
 
 
 class GoldConfig(Config):
-    """What `gestray anchors gold` does; `file` holds the clips, in CSV or JSON lines."""
+    """What `gestray anchors gold` does.
+
+    Args:
+        file: the clips, in CSV or JSON lines.
+        taxonomy: a YAML file of the intents they name, in the place of the shipped one.
+    """
 
     file: str = Field(min_length=1)
+    taxonomy: str = ""
 
     def identity(self) -> dict[str, Any]:
         return {}  # its content is, wherever it lies
 
 
-def file_digest(uri: str) -> str:
+def file_digest(uri: str, taxonomy: str) -> str:
     """Of a gold file's content, for the identity of what is made with it."""
-    return digest([clip.model_dump(mode="json") for clip in read_gold(uri)])
+    clips = read_gold(uri, load_taxonomy(taxonomy))
+    return digest([clip.model_dump(mode="json") for clip in clips])
 
 
 def _run(run: StageRun[GoldConfig]) -> StageResult:
     from gestray.anchors.wording import sentence
 
-    clips = read_gold(run.config.file)
+    clips = read_gold(run.config.file, load_taxonomy(run.config.taxonomy))
     described: dict[str, dict[str, Any]] = {}
     for clip in clips:
         if clip.form is not None:  # of several graders, the first has the word
@@ -220,5 +229,5 @@ GOLD = Stage(
     makes="forms",
     config_type=GoldConfig,
     run=_run,
-    fingerprint=lambda config: file_digest(config.file),
+    fingerprint=lambda config: file_digest(config.file, config.taxonomy),
 )

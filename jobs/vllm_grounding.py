@@ -37,8 +37,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from gestray.anchors.engines import Answer, Question, Sampling
-from gestray.anchors.prompting import response_schema
+from gestray.anchors.engines import Answer, Instructions, Question, Sampling
 from gestray.config import Config
 from gestray.errors import UserError
 from gestray.models import REGISTRY, resolve_model
@@ -90,7 +89,7 @@ class VllmEngine:
         return {"engine": self.name, **self.config.identity(), "revision": self.revision}
 
     def answer(
-        self, system: str, questions: Sequence[Question], sampling: Sampling
+        self, told: Instructions, questions: Sequence[Question], sampling: Sampling
     ) -> Iterator[list[Answer]]:
         """Each call starts the engine anew, which takes the better part of a minute.
 
@@ -100,15 +99,15 @@ class VllmEngine:
         """
         import ray.data
 
-        processor = _processor(self.config, system)
+        processor = _processor(self.config, told)
         size = self.config.batch_size
-        told = sampling.model_dump_json()
+        how = sampling.model_dump_json()
         blocks = [
             pa.table(
                 {
                     "key": [question.key for question in block],
                     "user": [question.user for question in block],
-                    "sampling": [told] * len(block),
+                    "sampling": [how] * len(block),
                 }
             )
             for block in (questions[i : i + size] for i in range(0, len(questions), size))
@@ -120,7 +119,13 @@ class VllmEngine:
             yield [_answer(row, sampling.max_tokens) for row in batch.select(_READ).to_pylist()]
 
 
-_READ = ["key", "generated_text", "num_generated_tokens", "__inference_error__"]
+_READ = [
+    "key",
+    "generated_text",
+    "num_input_tokens",
+    "num_generated_tokens",
+    "__inference_error__",
+]
 
 
 def _answer(row: dict[str, Any], max_tokens: int) -> Answer:
@@ -128,16 +133,22 @@ def _answer(row: dict[str, Any], max_tokens: int) -> Answer:
     if row["__inference_error__"]:
         return Answer(row["key"], "", refusal=row["__inference_error__"])
     tokens = row["num_generated_tokens"]
-    return Answer(row["key"], row["generated_text"], tokens >= max_tokens, tokens)
+    return Answer(
+        row["key"],
+        row["generated_text"],
+        cut_off=tokens >= max_tokens,
+        tokens=tokens,
+        prompt_tokens=row["num_input_tokens"],
+    )
 
 
-_built: tuple[VllmConfig, str, Processor] | None = None
+_built: tuple[VllmConfig, Instructions, Processor] | None = None
 
 
-def _processor(config: VllmConfig, system: str) -> Processor:
-    """The driver's processor for `config` and the system message, built once."""
+def _processor(config: VllmConfig, told: Instructions) -> Processor:
+    """The driver's processor for `config` and the instructions, built once."""
     global _built
-    if _built is not None and _built[:2] == (config, system):
+    if _built is not None and _built[:2] == (config, told):
         return _built[2]
     if _built is not None and max(config.tensor_parallel_size, _built[0].tensor_parallel_size) > 1:
         raise UserError(
@@ -163,10 +174,10 @@ def _processor(config: VllmConfig, system: str) -> Processor:
             detokenize_stage=False,
             **_engine(config),
         ),
-        preprocess=functools.partial(_request, system=system),
+        preprocess=functools.partial(_request, told=told),
         postprocess=_unchanged,
     )
-    _built = (config, system, processor)
+    _built = (config, told, processor)
     return processor
 
 
@@ -210,16 +221,15 @@ def _on_gpu(config: VllmConfig) -> bool:
     return ray.cluster_resources().get("GPU", 0) > 0
 
 
-def _request(row: dict[str, Any], system: str) -> dict[str, Any]:
+def _request(row: dict[str, Any], told: Instructions) -> dict[str, Any]:
     """What the engine is sent for a question."""
     sampling = json.loads(row["sampling"])
     return {
         "messages": [
-            {"role": "system", "content": system},
+            {"role": "system", "content": told.system},
             {"role": "user", "content": row["user"]},
         ],
-        "sampling_params": sampling
-        | {"structured_outputs": {"json": json.dumps(response_schema())}},
+        "sampling_params": sampling | {"structured_outputs": {"json": told.schema}},
     }
 
 

@@ -29,6 +29,16 @@ class Sampling(Config):
     seed: int = 0
 
 
+class Instructions(NamedTuple):
+    """What a model is told about all questions alike.
+
+    `schema` is the JSON schema of the answer as text: the order of its properties counts.
+    """
+
+    system: str
+    schema: str
+
+
 class Question(NamedTuple):
     """A user message, and the key its answer is known by."""
 
@@ -44,6 +54,7 @@ class Answer(NamedTuple):
         text: as generated.
         cut_off: it ran into the bound on its tokens.
         tokens: how many were generated.
+        prompt_tokens: how many the engine was given, as it counts them; 0 where it does not say.
         refusal: why the engine did not take the question, "" where it did.
     """
 
@@ -52,6 +63,7 @@ class Answer(NamedTuple):
     cut_off: bool = False
     tokens: int = 0
     refusal: str = ""
+    prompt_tokens: int = 0
 
 
 class Engine(Protocol):
@@ -71,9 +83,9 @@ class Engine(Protocol):
         """What answers depend on, besides question and sampling."""
 
     def answer(
-        self, system: str, questions: Sequence[Question], sampling: Sampling
+        self, told: Instructions, questions: Sequence[Question], sampling: Sampling
     ) -> Iterator[list[Answer]]:
-        """Answer every question once, in any order, as JSON of `response_schema`.
+        """Answer every question once, in any order, as JSON of the schema.
 
         Answers come as soon as they are there: those that came before an engine died
         are kept.

@@ -14,10 +14,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gestray.anchors.taxonomy import NO_INTENT, Taxonomy, load_taxonomy
 from gestray.errors import UserError, shorten
-from gestray.form import INTENTS, PhysicalForm
+from gestray.form import PhysicalForm
 from gestray.store import Folder
 
 
@@ -25,8 +26,8 @@ class GoldClip(BaseModel):
     """What one grader says of one clip; a value that is missing or empty is not known.
 
     `clip` is the phrase's id in the anchors that are evaluated, `intent` a label of the
-    taxonomy, `form` a `PhysicalForm` (in CSV as JSON), `form_text` and `intent_text` are
-    sentences.
+    taxonomy or "none", `form` a `PhysicalForm` (in CSV as JSON), `form_text` and `intent_text`
+    are sentences.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,16 +40,13 @@ class GoldClip(BaseModel):
     intent_text: str = ""
     grader: str = ""
 
-    @field_validator("intent")
-    @classmethod
-    def _known(cls, label: str | None) -> str | None:
-        if label is not None and label not in INTENTS:
-            raise ValueError(f"no intent of the taxonomy: {', '.join(INTENTS)}")
-        return label
 
-
-def read_gold(uri: str) -> list[GoldClip]:
+def read_gold(uri: str, taxonomy: Taxonomy | None = None) -> list[GoldClip]:
     """The clips of a file on disk or in an object store (``.csv``, ``.jsonl``).
+
+    Args:
+        uri: of the file.
+        taxonomy: whose labels its intents are; default the shipped one.
 
     Raises:
         UserError: names file, row and column of what is wrong.
@@ -64,6 +62,7 @@ def read_gold(uri: str) -> list[GoldClip]:
         rows = _json_rows(uri, text)
     else:
         raise UserError(f"{uri}: expected the name to end in .csv or .jsonl")
+    labels = (*(taxonomy or load_taxonomy()).labels, NO_INTENT)
     clips: list[GoldClip] = []
     seen: dict[tuple[str, str], int] = {}
     for number, values in rows:
@@ -76,6 +75,11 @@ def read_gold(uri: str) -> list[GoldClip]:
                 f"{uri}: row {number}: {where}: found {shorten(str(problem['input']))!r}; "
                 f"{problem['msg'].removeprefix('Value error, ')}"
             ) from None
+        if clip.intent is not None and clip.intent not in labels:
+            raise UserError(
+                f"{uri}: row {number}: intent: found {shorten(clip.intent)!r}; no intent of the "
+                f"taxonomy: {', '.join(labels)}"
+            )
         first = seen.setdefault((clip.clip, clip.grader), number)
         if first != number:
             raise UserError(

@@ -25,15 +25,15 @@ import pyarrow as pa
 
 from gestray.anchors.anchor import Anchor, Status, anchor_schema, to_row
 from gestray.anchors.cache import AnswerCache, question_key
-from gestray.anchors.engines import Answer, Engine, Question, Sampling
+from gestray.anchors.engines import Answer, Engine, Instructions, Question, Sampling
 from gestray.anchors.prompting import (
     PromptConfig,
+    instructions,
     parse_response,
     prompt_hash,
-    response_schema,
-    system_message,
     user_message,
 )
+from gestray.anchors.taxonomy import Taxonomy
 from gestray.form import Intent, PhysicalForm
 from gestray.store import Folder
 
@@ -65,6 +65,7 @@ class LanguageModelGrounder:
     """An engine, how it is asked, and where its answers are kept.
 
     Attributes:
+        taxonomy: the intents there are.
         retries: attempts after the first at an answer that is not in the schema.
         store: of the artifacts; the cache lies there.
         counts: filled by `ground`: phrases `asked_about` and `without_hands`, different
@@ -72,6 +73,7 @@ class LanguageModelGrounder:
     """
 
     engine: Engine
+    taxonomy: Taxonomy
     prompt: PromptConfig
     sampling: Sampling
     retries: int
@@ -93,14 +95,19 @@ class LanguageModelGrounder:
         Raises:
             UserError: the engine cannot work, or the prompt is none.
         """
-        system = system_message(self.prompt)
+        told = instructions(self.prompt, self.taxonomy)
         keys, questions = self._questions(rows)
-        answers = self._answers(system, questions, see)
+        self.counts.update(
+            asked_about=sum(key is not None for key in keys),
+            without_hands=keys.count(None),
+            questions=len(questions),
+        )
+        answers = self._answers(told, questions, see)
         provenance = {
             "grounder": self.engine.name,
             "model": self.engine.model,
             "revision": self.engine.revision,
-            "prompt_hash": prompt_hash(self.prompt),
+            "prompt_hash": prompt_hash(self.prompt, self.taxonomy),
             "sampling": json.dumps(
                 self.sampling.identity()
                 | {"max_words": self.prompt.max_words, "retries": self.retries}
@@ -109,18 +116,27 @@ class LanguageModelGrounder:
         for start in range(0, len(rows), _ROWS):
             phrases = rows.slice(start, _ROWS).select(COLUMNS).to_pylist()
             anchors = [
-                _anchor(phrase, None if key is None else answers[key], provenance)
+                self._anchor(phrase, None if key is None else answers[key], provenance)
                 for phrase, key in zip(phrases, keys[start : start + _ROWS], strict=True)
             ]
             yield pa.Table.from_pylist([to_row(anchor) for anchor in anchors], anchor_schema())
 
-    def realm(self, system: str) -> dict[str, object]:
+    def unanswered(self, rows: pa.Table) -> list[int]:
+        """The rows an engine would be asked about, the first of those with equal questions."""
+        keys, questions = self._questions(rows)
+        cache = AnswerCache(self.store, self.realm(instructions(self.prompt, self.taxonomy)))
+        known = cache.load(questions, last=self.retries)
+        first = {key: row for row, key in reversed(list(enumerate(keys))) if key is not None}
+        return sorted(
+            row for key, row in first.items() if key not in known or self._is_to_retry(*known[key])
+        )
+
+    def realm(self, told: Instructions) -> dict[str, object]:
         """What answers depend on besides their question."""
         return {
             "engine": self.engine.identity(),
             "sampling": self.sampling.identity(),
-            "system": system,
-            "schema": json.dumps(response_schema()),  # as text: the order counts
+            **told._asdict(),
         }
 
     def _questions(self, rows: pa.Table) -> tuple[list[str | None], dict[str, str]]:
@@ -136,18 +152,13 @@ class LanguageModelGrounder:
                 user = user_message(self.prompt, phrase["form_text"], form, phrase["text"] or "")
                 keys.append(question_key(user))
                 questions.setdefault(question_key(user), user)
-        self.counts.update(
-            asked_about=sum(key is not None for key in keys),
-            without_hands=keys.count(None),
-            questions=len(questions),
-        )
         return keys, questions
 
     def _answers(
-        self, system: str, questions: Mapping[str, str], see: Callable[[int, int], None]
+        self, told: Instructions, questions: Mapping[str, str], see: Callable[[int, int], None]
     ) -> dict[str, Answer]:
         """The last answer to each question, from the cache or the engine."""
-        cache = AnswerCache(self.store, self.realm(system))
+        cache = AnswerCache(self.store, self.realm(told))
         known = cache.load(questions, last=self.retries)
         self.counts.update(reused=len(known), calls=0, tokens=0)
         see(len(known), len(questions))
@@ -155,11 +166,11 @@ class LanguageModelGrounder:
             for attempt in range(self.retries + 1):
                 due: dict[bool, list[Question]] = {False: [], True: []}
                 for key, user in questions.items():
-                    if _is_due(known.get(key), attempt):
+                    if self._is_due(known.get(key), attempt):
                         due[key in known and known[key][1].cut_off].append(Question(key, user))
                 for cut_off, asked in due.items():
                     sampling = retry_sampling(self.sampling, attempt, cut_off)
-                    for answers in self._ask(system, asked, sampling):
+                    for answers in self._ask(told, asked, sampling):
                         known.update((answer.key, (attempt, answer)) for answer in answers)
                         cache.keep(attempt, (answer for answer in answers if not answer.refusal))
                         see(len(known), len(questions))
@@ -168,13 +179,13 @@ class LanguageModelGrounder:
         return {key: answer for key, (_, answer) in known.items()}
 
     def _ask(
-        self, system: str, questions: Sequence[Question], sampling: Sampling
+        self, told: Instructions, questions: Sequence[Question], sampling: Sampling
     ) -> Iterator[list[Answer]]:
         """Each question's answer, once."""
         if not questions:
             return
         unanswered = {question.key for question in questions}
-        for answers in self.engine.answer(system, questions, sampling):
+        for answers in self.engine.answer(told, questions, sampling):
             # An engine that was restarted may answer again what it had answered.
             new = {answer.key: answer for answer in answers if answer.key in unanswered}
             unanswered -= new.keys()
@@ -185,45 +196,49 @@ class LanguageModelGrounder:
             ]
         assert not unanswered, f"the engine left {len(unanswered)} questions without an answer"
 
+    def _is_due(self, known: tuple[int, Answer] | None, attempt: int) -> bool:
+        """Whether to ask at this attempt, given the last one at a question and what came of it."""
+        if known is None:
+            return attempt == 0
+        return known[0] == attempt - 1 and self._is_to_retry(*known)
 
-def _anchor(
-    phrase: Mapping[str, Any], answer: Answer | None, provenance: Mapping[str, Any]
-) -> Anchor:
-    form = PhysicalForm.model_validate_json(phrase["form"])
-    intent: Intent | None
-    status: Status
-    if answer is None:
-        intent, status, reason = None, "ungrounded", "no hand takes part in a gesture"
-    elif answer.refusal:
-        intent, status = None, "failed"
-        reason = f"the engine refused the phrase: {answer.refusal[:200]}"
-    else:
-        intent, status, reason = parse_response(answer.text, form, phrase["text"] or "")
-        if status == "failed" and answer.cut_off:
-            reason = f"the answer was cut off after {answer.tokens} tokens"
-    return Anchor(
-        phrase_id=phrase["phrase_id"],
-        form=form,
-        form_text=phrase["form_text"],
-        intent=intent,
-        intent_text=intent.sentence if intent else "",
-        status=status,
-        reason=reason,
-        raw=answer.text if answer is not None and status == "failed" else "",
-        **provenance,
-    )
+    def _is_to_retry(self, attempt: int, answer: Answer) -> bool:
+        return (
+            attempt < self.retries
+            and not answer.refusal
+            and parse_response(answer.text, self.taxonomy)[1] == "failed"
+        )
+
+    def _anchor(
+        self, phrase: Mapping[str, Any], answer: Answer | None, provenance: Mapping[str, Any]
+    ) -> Anchor:
+        form = PhysicalForm.model_validate_json(phrase["form"])
+        intent: Intent | None
+        status: Status
+        if answer is None:
+            intent, status, reason = None, "ungrounded", "no hand takes part in a gesture"
+        elif answer.refusal:
+            intent, status = None, "failed"
+            reason = f"the engine refused the phrase: {answer.refusal[:200]}"
+        else:
+            intent, status, reason = parse_response(
+                answer.text, self.taxonomy, form, phrase["text"] or ""
+            )
+            if status == "failed" and answer.cut_off:
+                reason = f"the answer was cut off after {answer.tokens} tokens"
+        return Anchor(
+            phrase_id=phrase["phrase_id"],
+            form=form,
+            form_text=phrase["form_text"],
+            intent=intent,
+            intent_text=intent.sentence if intent else "",
+            status=status,
+            reason=reason,
+            raw=answer.text if answer is not None and status == "failed" else "",
+            **provenance,
+        )
 
 
 def _storable(text: str) -> str:
     """Without half characters, which JSON can spell and no file can hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _is_due(known: tuple[int, Answer] | None, attempt: int) -> bool:
-    """Whether a question is to be asked at this attempt, given its last one and what came of it."""
-    if known is None:
-        return attempt == 0
-    last, answer = known
-    if last != attempt - 1 or answer.refusal:
-        return False
-    return parse_response(answer.text)[1] == "failed"

@@ -7,6 +7,7 @@ come back malformed, which is what retries are for.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -16,8 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from gestray.anchors.engines import Answer, Question, Sampling
-from gestray.anchors.prompting import response_schema
+from gestray.anchors.engines import Answer, Instructions, Question, Sampling
 from gestray.config import Config
 from gestray.errors import UserError, shorten
 
@@ -80,7 +80,7 @@ class OpenAIEngine:
         return {"engine": self.name, **self.config.identity()}
 
     def answer(
-        self, system: str, questions: Sequence[Question], sampling: Sampling
+        self, told: Instructions, questions: Sequence[Question], sampling: Sampling
     ) -> Iterator[list[Answer]]:
         import httpx
 
@@ -103,7 +103,7 @@ class OpenAIEngine:
                         question = next(waiting, None)
                         if question is None:
                             break
-                        running.add(threads.submit(self._ask, client, system, question, sampling))
+                        running.add(threads.submit(self._ask, client, told, question, sampling))
                     if not running:
                         return
                     done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -119,18 +119,16 @@ class OpenAIEngine:
                 threads.shutdown(wait=False, cancel_futures=True)
 
     def _ask(
-        self, client: httpx.Client, system: str, question: Question, sampling: Sampling
+        self, client: httpx.Client, told: Instructions, question: Question, sampling: Sampling
     ) -> Answer:
+        schema = {"name": "anchor", "schema": json.loads(told.schema), "strict": True}
         body = {
             "model": self.config.model,
             "messages": [
-                {"role": "system", "content": system},
+                {"role": "system", "content": told.system},
                 {"role": "user", "content": question.user},
             ],
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "anchor", "schema": response_schema(), "strict": True},
-            },
+            "response_format": {"type": "json_schema", "json_schema": schema},
             **sampling.model_dump(),
         }
         response = self._send(client, body)
@@ -138,12 +136,13 @@ class OpenAIEngine:
             return Answer(question.key, "", refusal=_complaint(response))
         try:
             found = response.json()
-            choice = found["choices"][0]
+            choice, usage = found["choices"][0], found.get("usage") or {}
             return Answer(
                 question.key,
                 choice["message"]["content"] or "",
                 cut_off=choice["finish_reason"] == "length",
-                tokens=int((found.get("usage") or {}).get("completion_tokens") or 0),
+                tokens=int(usage.get("completion_tokens") or 0),
+                prompt_tokens=int(usage.get("prompt_tokens") or 0),
             )
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise UserError(

@@ -20,13 +20,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from gestray.anchors.anchor import Status
-from gestray.anchors.taxonomy import Example, taxonomy
+from gestray.anchors.engines import Instructions
+from gestray.anchors.taxonomy import NO_INTENT, Example, Taxonomy
 from gestray.config import Config, digest
 from gestray.errors import UserError, shorten
-from gestray.form import INTENTS, Handedness, Intent, PhysicalForm
-
-NO_INTENT = "none"
-"""What a model answers, instead of a label, where form and words support none."""
+from gestray.form import Handedness, Intent, PhysicalForm
 
 # Words of the certainty scale rather than a number: a JSON number has no bound on its
 # digits, and small models are better at choosing a word than at calibrating a figure.
@@ -43,7 +41,7 @@ class _Stage(BaseModel):
 class IntentStage(_Stage):
     """Stage three: a label of the taxonomy or "none", and the intent in free text."""
 
-    label: Literal[(*INTENTS, NO_INTENT)]  # type: ignore[valid-type]
+    label: str
     sentence: str = Field(max_length=120)
 
 
@@ -80,9 +78,8 @@ class PromptConfig(Config):
     max_words: int = Field(60, ge=1)
 
 
-@functools.cache
-def response_schema() -> dict[str, Any]:
-    """JSON schema of `GroundingResponse`, for guided decoding; do not modify it."""
+def response_schema(taxonomy: Taxonomy) -> dict[str, Any]:
+    """JSON schema of `GroundingResponse` with the labels there are, for guided decoding."""
     schema = GroundingResponse.model_json_schema()
     parts = schema.pop("$defs")
     for name, part in schema["properties"].items():
@@ -90,28 +87,30 @@ def response_schema() -> dict[str, Any]:
             schema["properties"][name] = parts[part["$ref"].rpartition("/")[2]]
     for part in (schema, *schema["properties"].values()):
         part.pop("description", None)
+    labels = schema["properties"]["intent"]["properties"]["label"]
+    labels["enum"] = [*taxonomy.labels, NO_INTENT]
     return schema
 
 
-def prompt_hash(prompt: PromptConfig) -> str:
+def prompt_hash(prompt: PromptConfig, taxonomy: Taxonomy) -> str:
     """First 12 digits of the hash of all that a model is told, and of the answer's schema."""
-    # As text: in a schema the order of the properties counts.
-    return digest([_template(prompt.file), system_message(prompt), json.dumps(response_schema())])
+    return digest([_template(prompt.file), *instructions(prompt, taxonomy)])
 
 
-def system_message(prompt: PromptConfig) -> str:
-    """What is said before any gesture: the same for all, so an engine's prefix cache holds it.
+def instructions(prompt: PromptConfig, taxonomy: Taxonomy) -> Instructions:
+    """What is the same for all gestures: an engine's prefix cache holds the message.
 
     Raises:
         UserError: the prompt's file cannot be read, or has other parts than a prompt has; or an
             example is of no intent.
     """
     system, _ = _parts(prompt.file)
-    labels = "\n".join(f"- {label}: {meaning}" for label, meaning in INTENTS.items())
-    examples = "".join(_worked(prompt.file, name) for name in prompt.examples)
-    return _filled(
+    labels = "\n".join(f"- {label}: {rule.definition}" for label, rule in taxonomy.intents.items())
+    examples = "".join(_worked(prompt.file, name, taxonomy) for name in prompt.examples)
+    message = _filled(
         prompt.file, system, labels=labels, examples=f" For example:{examples}" if examples else ""
     )
+    return Instructions(message, json.dumps(response_schema(taxonomy)))
 
 
 def user_message(prompt: PromptConfig, form_text: str, form: PhysicalForm, transcript: str) -> str:
@@ -147,7 +146,10 @@ def quoted(text: str, max_words: int) -> str:
 
 
 def parse_response(
-    text: str, form: PhysicalForm | None = None, transcript: str | None = None
+    text: str,
+    taxonomy: Taxonomy,
+    form: PhysicalForm | None = None,
+    transcript: str | None = None,
 ) -> tuple[Intent | None, Status, str]:
     """Read the model's answer; never raises, whatever the text.
 
@@ -167,6 +169,8 @@ def parse_response(
     label, verification = answer.intent.label, answer.verification
     if label == NO_INTENT:
         return None, "ungrounded", "the model finds no intent"
+    if label not in taxonomy.intents:
+        return None, "failed", f"not an answer in the schema: {shorten(label)!r} is no label"
     against = [
         part
         for part, supports in (
@@ -203,16 +207,16 @@ def parse_response(
     return intent, "grounded", ""
 
 
-def _worked(file: str, name: str) -> str:
+def _worked(file: str, name: str, taxonomy: Taxonomy) -> str:
     """An example as it is shown: the question, and the answer that is right."""
     if name == NO_INTENT:
-        example = taxonomy().unsupported
-    elif name in INTENTS:
-        example = taxonomy().intents[name].example
+        example = taxonomy.unsupported
+    elif name in taxonomy.intents:
+        example = taxonomy.intents[name].example
     else:
         raise UserError(
             f"prompt.examples: found {name!r}, expected intents of the taxonomy or {NO_INTENT!r}: "
-            f"{', '.join(INTENTS)}"
+            f"{', '.join(taxonomy.labels)}"
         )
     question = _question(file, example.hands, example.form, example.transcript)
     return f"\n{question}\n{_right_answer(name, example).model_dump_json()}"

@@ -24,7 +24,7 @@ import re
 import unicodedata
 
 from gestray.anchors.anchor import Anchor
-from gestray.anchors.taxonomy import Cues, taxonomy, taxonomy_hash
+from gestray.anchors.taxonomy import Cues, IntentRule, Taxonomy
 from gestray.form import Intent, PhysicalForm
 
 # Who means an intent says one of its strong cues about sixteen times as often as others do, a
@@ -43,7 +43,7 @@ _LEAST_CONFIDENCE = 0.5
 _WORDS_KEPT, _WORDS_QUOTED = 8, 3
 
 
-def ground(form: PhysicalForm, transcript: str) -> tuple[Intent | None, str]:
+def ground(form: PhysicalForm, transcript: str, taxonomy: Taxonomy) -> tuple[Intent | None, str]:
     """Find the intent that a form and its transcript support together.
 
     The confidence is the probability of the intent, by the bits of form and cues, against that
@@ -52,17 +52,18 @@ def ground(form: PhysicalForm, transcript: str) -> tuple[Intent | None, str]:
     Args:
         form: what the gesture looks like.
         transcript: the words spoken with it; any text, case and punctuation.
+        taxonomy: the intents there are. One of the label "beat" needs no words.
 
     Returns:
         The intent and "", or None and the reason why none is claimed.
     """
     if form.handedness == "none":
         return None, "no hand takes part in a gesture"
-    heard = _heard(_normalised(transcript))
+    heard = _heard(_normalised(transcript), taxonomy)
     bits: dict[str | None, float] = {None: _NO_INTENT}
     words: dict[str, tuple[str, ...]] = {}
     forms_seen: list[tuple[float, str]] = []
-    for label, rule in taxonomy().intents.items():
+    for label, rule in taxonomy.intents.items():
         form_bits = max(pattern.evidence(form) for pattern in rule.forms)
         cues = heard.get(label, {})
         # The most telling cues first, otherwise in the order of the transcript.
@@ -76,7 +77,7 @@ def ground(form: PhysicalForm, transcript: str) -> tuple[Intent | None, str]:
     best = max(bits, key=lambda label: bits[label])
     confidence = 2.0 ** bits[best] / total
     if best is not None and confidence >= _LEAST_CONFIDENCE:
-        return _intent(best, words[best], confidence), ""
+        return _intent(best, taxonomy.intents[best], words[best], confidence), ""
     suggested = [label for _, label in sorted(forms_seen, reverse=True)]
     return None, (
         f"no intent is supported by both: the form suggests {_listing(suggested)}, "
@@ -84,9 +85,11 @@ def ground(form: PhysicalForm, transcript: str) -> tuple[Intent | None, str]:
     )
 
 
-def ground_phrase(phrase_id: str, form: PhysicalForm, form_text: str, transcript: str) -> Anchor:
-    """The anchor of one phrase, by `ground`, with the lexicon as its provenance."""
-    intent, reason = ground(form, transcript)
+def ground_phrase(
+    phrase_id: str, form: PhysicalForm, form_text: str, transcript: str, taxonomy: Taxonomy
+) -> Anchor:
+    """The anchor of one phrase, by `ground`, with the taxonomy as its provenance."""
+    intent, reason = ground(form, transcript, taxonomy)
     return Anchor(
         phrase_id=phrase_id,
         form=form,
@@ -96,12 +99,13 @@ def ground_phrase(phrase_id: str, form: PhysicalForm, form_text: str, transcript
         status="grounded" if intent else "ungrounded",
         reason=reason,
         grounder="rules",
-        model=f"intents.yaml v{taxonomy().version}",
-        prompt_hash=taxonomy_hash(),
+        model=taxonomy.name,
+        revision=str(taxonomy.version),
+        prompt_hash=taxonomy.hash,
     )
 
 
-def _heard(spoken: str) -> dict[str, dict[str, float]]:
+def _heard(spoken: str, taxonomy: Taxonomy) -> dict[str, dict[str, float]]:
     """The cues of each intent in a transcript, and their bits.
 
     A longer phrase claims its words from weaker cues, for whichever intent: "went up" says
@@ -109,7 +113,7 @@ def _heard(spoken: str) -> dict[str, dict[str, float]]:
     """
     found = []
     claims = [(0, 0.0)] * len(spoken)  # by character: words and bits of the longest phrase there
-    for label, rule in taxonomy().intents.items():
+    for label, rule in taxonomy.intents.items():
         for match in _cue_pattern(rule.cues).finditer(spoken):
             count = match.group().count(" ") + 1
             bits = _STRONG if match.lastgroup == "strong" else _WEAK
@@ -124,11 +128,9 @@ def _heard(spoken: str) -> dict[str, dict[str, float]]:
     return heard
 
 
-def _intent(label: str, words: tuple[str, ...], confidence: float) -> Intent:
+def _intent(label: str, rule: IntentRule, words: tuple[str, ...], confidence: float) -> Intent:
     quoted = ", ".join(f'"{word}"' for word in words[:_WORDS_QUOTED])
-    sentence = (
-        taxonomy().intents[label].sentence.format(words=f", saying {quoted}" if words else "")
-    )
+    sentence = rule.sentence.format(words=f", saying {quoted}" if words else "")
     return Intent(label=label, sentence=sentence, words=words, confidence=round(confidence, 3))
 
 

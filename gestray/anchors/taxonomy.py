@@ -1,24 +1,36 @@
-"""The taxonomy of intents, `intents.yaml`: what each is, how it looks and what is said with it.
+"""The taxonomy of intents: what each is, how it looks and what is said with it.
 
-Everything that speaks of intents takes it from here: the rules weigh its forms
-and cues, prompts show its definitions and examples, and `gestray.form.INTENTS`
-are its labels. So a taxonomy is changed in one file, whose version and hash are
-part of the provenance of whatever was made with it.
+gestray ships one, `intents.yaml`; a file of one's own takes its place by a
+config's `taxonomy`. Everything that speaks of intents takes it from here: the
+rules weigh its forms and cues, prompts show its definitions and examples, and
+its keys are the labels. Name, version and hash are part of the provenance of
+whatever was made with it, and anchors carry their taxonomy along.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
+from collections.abc import Iterator
 from importlib import resources
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
+from gestray.config import digest
+from gestray.errors import UserError, shorten
 from gestray.form import (
-    INTENTS,
+    TERMS_OF_GESTURE,
+    TERMS_OF_HAND,
     Amplitude,
     Contact,
     Direction,
@@ -28,7 +40,6 @@ from gestray.form import (
     HeadMovement,
     Height,
     Hold,
-    Location,
     Palm,
     Path,
     PhysicalForm,
@@ -36,9 +47,12 @@ from gestray.form import (
     Relation,
     Side,
     Speed,
-    Trajectory,
     Zone,
 )
+from gestray.store import Folder
+
+NO_INTENT = "none"
+"""What is said, in the place of a label, where form and words support none."""
 
 # Share of terms that are none of those an intent is known by: gestures vary, and in forms that
 # come from measured motion some terms are on the wrong side of a threshold.
@@ -60,16 +74,7 @@ def _listed(value: Any) -> Any:
 
 
 # The terms of each part of a form that a pattern may ask for.
-_TERMS: dict[str, tuple[str, ...]] = {
-    name: get_args(record.model_fields[name].annotation)
-    for record, names in (
-        (PhysicalForm, ("handedness", "relation", "hold", "head")),
-        (Location, ("zone", "height", "side", "reach")),
-        (HandForm, ("palm", "shape", "contact")),
-        (Trajectory, ("path", "direction", "amplitude", "speed")),
-    )
-    for name in names
-}
+_TERMS = TERMS_OF_GESTURE | TERMS_OF_HAND
 
 
 class FormPattern(BaseModel):
@@ -147,7 +152,7 @@ class Example(BaseModel):
 
 
 class IntentRule(BaseModel):
-    """One entry of ``intents.yaml``."""
+    """One intent: its key in the file is the label."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -158,39 +163,126 @@ class IntentRule(BaseModel):
     example: Example
     sentence: str
 
+    @field_validator("sentence")
+    @classmethod
+    def _says_words_at_most(cls, sentence: str) -> str:
+        try:
+            sentence.format(words="")
+        except (KeyError, IndexError, ValueError):
+            raise ValueError("expected no braces but those of {words}") from None
+        return sentence
+
+
+_Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9 -]{0,39}$")]
+
 
 class Taxonomy(BaseModel):
-    """The whole of ``intents.yaml``: one rule for every intent.
+    """All intents there are, by label.
 
     `unsupported` is the example of a gesture whose form and words agree on none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    name: str = Field(min_length=1, max_length=64)
     version: int
     unsupported: Example
-    intents: dict[str, IntentRule]
+    intents: dict[_Label, IntentRule] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _cover(self) -> Taxonomy:
-        assert self.intents.keys() == INTENTS.keys(), "gestray.form names the labels of this file"
-        return self
+    @field_validator("intents")
+    @classmethod
+    def _leaves_none(cls, intents: dict[str, IntentRule]) -> dict[str, IntentRule]:
+        if NO_INTENT in intents:
+            raise ValueError(f"{NO_INTENT!r} is what is said where there is no intent")
+        return intents
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.intents)
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """First 12 digits of the hash of all it says, order included; comments are free."""
+        return digest(self.to_json())
+
+    def to_json(self) -> str:
+        """Read again by `Taxonomy.model_validate_json`."""
+        return self.model_dump_json(exclude_unset=True)
 
 
 @functools.cache
-def taxonomy() -> Taxonomy:
-    """The taxonomy that gestray ships."""
-    return Taxonomy.model_validate(yaml.safe_load(_text()))
+def load_taxonomy(uri: str = "") -> Taxonomy:
+    """The taxonomy of a YAML file on disk or in an object store, or the shipped one.
+
+    Raises:
+        UserError: names file, line and key of all that is wrong.
+    """
+    if not uri:
+        shipped = resources.files("gestray.anchors").joinpath("intents.yaml")
+        return read_taxonomy("intents.yaml", shipped.read_text("utf-8"))
+    folder, _, name = uri.rpartition("/")
+    try:
+        text = Folder(folder or ".").read_bytes(name).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"taxonomy {uri}: cannot be read as text: {error}") from None
+    return read_taxonomy(uri, text)
 
 
-@functools.cache
-def taxonomy_hash() -> str:
-    """First 12 digits of the hash of the file."""
-    return hashlib.sha256(_text().encode()).hexdigest()[:12]
+def read_taxonomy(file: str, text: str) -> Taxonomy:
+    """The taxonomy of a file's text.
+
+    Raises:
+        UserError: names file, line and key of all that is wrong.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where it is built
+    try:
+        tree = yaml.compose(text, loader)
+        values = yaml.load(text, loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"taxonomy {file}: line {line}: not YAML: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"taxonomy {file}: not YAML: {error}") from None
+    problems = list(_twice(tree, ()))
+    try:
+        found = Taxonomy.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            line, key = _place(tree, item["loc"])
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append((line, f"{key}: found {shorten(str(item['input']))!r}; {message}"))
+    if problems:
+        listed = "\n  ".join(f"line {line}: {problem}" for line, problem in sorted(problems))
+        raise UserError(f"taxonomy {file}:\n  {listed}")
+    return found
 
 
-def _text() -> str:
-    return resources.files("gestray.anchors").joinpath("intents.yaml").read_text("utf-8")
+def _place(tree: yaml.Node | None, loc: tuple[Any, ...]) -> tuple[int, str]:
+    """Line and key of a place in a file, or of what is nearest above it where it is missing."""
+    line = 1
+    for step in loc:
+        inner = None
+        if isinstance(tree, yaml.MappingNode):
+            for key, value in tree.value:
+                if key.value == str(step):
+                    line, inner = key.start_mark.line + 1, value
+        elif isinstance(tree, yaml.SequenceNode) and isinstance(step, int):
+            inner = tree.value[step] if step < len(tree.value) else None
+            line = inner.start_mark.line + 1 if inner else line
+        tree = inner
+    return line, ".".join(map(str, loc)) or "file"
+
+
+def _twice(tree: yaml.Node | None, above: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """Keys that a mapping has twice, of which YAML would silently take the last."""
+    if isinstance(tree, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in tree.value:
+            line, name = key.start_mark.line + 1, ".".join((*above, str(key.value)))
+            if name in lines:
+                yield line, f"{name}: twice, first in line {lines[name]}"
+            lines.setdefault(name, line)
+            yield from _twice(value, (*above, str(key.value)))
 
 
 @functools.cache

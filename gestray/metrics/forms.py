@@ -15,9 +15,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gestray import form as vocabulary
 from gestray.errors import UserError
-from gestray.form import HandForm, PhysicalForm
+from gestray.form import TERMS_OF_GESTURE, TERMS_OF_HAND, HandForm, PhysicalForm
 
 Hand = Literal["left", "right"]
 HANDS: tuple[Hand, ...] = get_args(Hand)
@@ -51,23 +50,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "path and direction": ("path", "direction"),
 }
 # The order in which terms are listed, where a field has one.
-_TERMS: dict[str, tuple[str, ...]] = {
-    "handedness": get_args(vocabulary.Handedness),
-    "relation": get_args(vocabulary.Relation),
-    "hold": get_args(vocabulary.Hold),
-    "head": get_args(vocabulary.HeadMovement),
-    "zone": get_args(vocabulary.Zone),
-    "height": get_args(vocabulary.Height),
-    "side": get_args(vocabulary.Side),
-    "reach": get_args(vocabulary.Reach),
-    "palm": get_args(vocabulary.Palm),
-    "shape": get_args(vocabulary.HandShape),
-    "contact": get_args(vocabulary.Contact),
-    "path": get_args(vocabulary.Path),
-    "direction": get_args(vocabulary.Direction),
-    "amplitude": get_args(vocabulary.Amplitude),
-    "speed": get_args(vocabulary.Speed),
-}
+_TERMS = TERMS_OF_GESTURE | TERMS_OF_HAND
 
 FIELDS: tuple[str, ...] = (*_OF_GESTURE, *_OF_HAND, *GROUPS)
 """Everything that is scored."""

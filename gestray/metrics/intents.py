@@ -99,18 +99,3 @@ def _reliability(cases: Sequence[Case]) -> tuple[Bin, ...]:
         Bin(int((at := number == b).sum()), float(confidence[at].mean()), float(right[at].mean()))
         for b in np.unique(number)
     )
-
-
-def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float:
-    """Agreement of two graders beyond chance (Cohen 1960), over the same items in order.
-
-    1 is full agreement, 0 what chance gives; NaN without items, or where both
-    always give the same one label and chance alone agrees fully.
-    """
-    assert len(first) == len(second)
-    if not first:
-        return float("nan")
-    agreed = float(np.mean([a == b for a, b in zip(first, second, strict=True)]))
-    ours, theirs = Counter(first), Counter(second)
-    chance = sum(ours[label] * theirs[label] for label in ours) / len(first) ** 2
-    return (agreed - chance) / (1 - chance) if chance < 1 else float("nan")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from gestray.anchors.engines import Answer, Question, Sampling
+from gestray.anchors.engines import Answer, Instructions, Question, Sampling
 
 GOOD = json.dumps(
     {
@@ -45,7 +45,7 @@ class Scripted:
         return {"engine": self.name, "model": self.model}
 
     def answer(
-        self, system: str, questions: Sequence[Question], sampling: Sampling
+        self, told: Instructions, questions: Sequence[Question], sampling: Sampling
     ) -> Iterator[list[Answer]]:
         for start in range(0, len(questions), self.block):
             if self.fails_after is not None and len(self.asked) >= self.fails_after:

@@ -23,6 +23,7 @@ from gestray.anchors.cache import CACHE
 from gestray.anchors.engines import Answer, Question, Sampling
 from gestray.anchors.grounding import LanguageModelGrounder
 from gestray.anchors.prompting import PromptConfig
+from gestray.anchors.taxonomy import load_taxonomy
 from gestray.errors import UserError
 from gestray.form import HandForm, Location, PhysicalForm, Trajectory
 from gestray.store import Folder
@@ -59,7 +60,7 @@ def ground(
     rows: pa.Table, engine: Scripted, store: Path, **changes: object
 ) -> tuple[list[Anchor], LanguageModelGrounder]:
     values: dict[str, Any] = {"prompt": PromptConfig(), "sampling": Sampling(), "retries": 1}
-    values |= changes
+    values |= {"taxonomy": load_taxonomy()} | changes
     grounder = LanguageModelGrounder(engine, store=Folder(str(store)), **values)
     tables = list(grounder.ground(rows))
     assert all(table.schema.equals(anchor_schema()) for table in tables)
@@ -275,13 +276,14 @@ def test_a_hundred_thousand_phrases_stay_within_two_gigabytes(tmp_path):
         from gestray.anchors.engines import Sampling
         from gestray.anchors.grounding import LanguageModelGrounder
         from gestray.anchors.prompting import PromptConfig
+        from gestray.anchors.taxonomy import load_taxonomy
         from gestray.store import Folder
 
         rows = phrases(*(f"phrase {{n}} of very many, with as many words as people say "
                          f"between two pauses" for n in range(100_000)))
         engine = Scripted(block=64)
         grounder = LanguageModelGrounder(
-            engine, PromptConfig(), Sampling(), 1, Folder({str(tmp_path)!r}))
+            engine, load_taxonomy(), PromptConfig(), Sampling(), 1, Folder({str(tmp_path)!r}))
         count = sum(len(table) for table in grounder.ground(rows))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps([count, len(engine.asked), peak]))

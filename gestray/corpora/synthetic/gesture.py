@@ -101,7 +101,7 @@ class GestureType:
     """A gesture with a meaning, and the ways to make it.
 
     Attributes:
-        intent: key of `gestray.form.INTENTS`.
+        intent: a label of the shipped taxonomy (`gestray/anchors/intents.yaml`).
         family: BEAT2's class of semantic gestures it belongs to.
         variants: at least one; each is as likely as the others.
     """
