@@ -16,7 +16,7 @@ import typer
 import gestray
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
-from jobs import ingest_cli, speech_cli
+from jobs import generator_cli, ingest_cli, speech_cli
 from jobs.command import (
     EVALUATIONS,
     AsJson,
@@ -57,6 +57,8 @@ _group("speech", speech_cli.app)
 tokenizer = _group("tokenizer", "Motion to tokens.")
 anchors = _group("anchors", "Tokens to semantic motion anchors.")
 encoder = _group("encoder", "Transcripts and gestures in one space.")
+_group("generator", generator_cli.app)
+app.command("generate")(generator_cli.generate)
 index = _group("index", "Search recorded gestures.")
 evaluate = _group("evaluate", "Methods side by side on test data.")
 models = _group("models", "Pretrained models.")

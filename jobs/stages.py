@@ -36,12 +36,15 @@ _STAGES = {
     "anchors.evaluate": "jobs.forms:EVALUATE",
     "encoder.train": "jobs.encoder:TRAIN",
     "encoder.embed": "jobs.encoder:EMBED",
+    "speech.features": "jobs.generator:FEATURES",
+    "generator.train": "jobs.generator:TRAIN",
     "index.build": "jobs.index:BUILD",
     "evaluate.retrieval": "jobs.evaluate:RETRIEVAL",
 }
 _PRESETS = {
     "tokenizer.train": "gestray.tokenizers.config:preset",
     "encoder.train": "gestray.encoders.config:preset",
+    "generator.train": "gestray.generators.config:preset",
 }
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 

@@ -96,9 +96,11 @@ class Sound:
 
     def forget(self, before: int) -> None:
         """Let go of samples that nobody will ask for."""
-        gone = min(max(0, before - self.first), len(self.samples))
-        self.samples = self.samples[gone:].copy()
-        self.first += gone
+        gone = min(before - self.first, len(self.samples))
+        # Only when it is at least half, so that letting go costs no more than hearing.
+        if 2 * gone > len(self.samples):
+            self.samples = self.samples[gone:].copy()
+            self.first += gone
 
     def between(self, first: int, last: int) -> np.ndarray:
         """Samples `first` to `last`, exclusive; silence beyond either end."""
@@ -155,7 +157,7 @@ class MelFeatures:
     window to the next, falls left out; of a frame the greater.
     """
 
-    hop = None
+    hop: int | None = None
 
     def __init__(self, bands: int = 40) -> None:
         self.width = bands + 2
@@ -216,7 +218,7 @@ class AudioModelFeatures:
         from gestray.models import resolve_model
 
         self.config = config
-        self.hop = max(1, round(config.hop_s * FRAMES_PER_S))
+        self.hop: int | None = max(1, round(config.hop_s * FRAMES_PER_S))
         self._model: Any = AutoModel.from_pretrained(
             resolve_model(config.model), dtype=torch.float32
         ).eval()

@@ -206,6 +206,12 @@ class MotionTokenizer(nn.Module):
             yield motion.last(new)
             past = {part: codes[:, -reach:] for part, codes in known.items()}
 
+    @property
+    def decoder_reach(self) -> tuple[int, int]:
+        """Tokens before and after its own that a frame depends on."""
+        back = _Blocks.reach(self.config.depth)
+        return (back, 0) if self.config.causal else (back // 2, back // 2)
+
     @classmethod
     def from_folder(cls, folder: Folder) -> MotionTokenizer:
         """Load a trained tokenizer, in evaluation mode on the CPU."""

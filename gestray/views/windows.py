@@ -62,7 +62,7 @@ class Windows:
         return [self.config.frames] * self.count(ref)
 
     def cut(self, ref: TakeRef, take: pa.Table, samples: Sequence[int]) -> pa.Table:
-        starts = self._starts(ref, np.asarray(samples, dtype=np.int64))
+        starts = self.starts(ref, np.asarray(samples, dtype=np.int64))
         return pa.table(
             {
                 name: cut_frames(motion_of(ref, take, name), starts, self.config.frames)
@@ -70,7 +70,7 @@ class Windows:
             }
         )
 
-    def _starts(self, ref: TakeRef, samples: np.ndarray) -> np.ndarray:
+    def starts(self, ref: TakeRef, samples: np.ndarray) -> np.ndarray:
         """First frames of the windows numbered `samples`."""
         first, last = self._frames(ref)
         stride, seed = self.config.stride, self.config.random

@@ -1,0 +1,79 @@
+"""What a network over codes is given: speech, words, speaker and past, token by token.
+
+Shapes: B batch, T frames of a window, K tokens, P parts, L levels, D width of a code, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gestray.generators.config import TrainedGenerator
+from gestray.generators.words import ABOUT_WORDS, WordVectors
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is heard and remembered of a window.
+
+    Args:
+        speech: features (B, T, C).
+        about: of words, as `frames_of_words` has it without the number (B, T, 2).
+        word: row in `vocabulary` of each frame's word (B, T), 0 for none.
+        vocabulary: words of the rows 1, 2, …
+        speaker: number of the speaker (B,), 0 for nobody in particular.
+        past: code vectors (B, K, P, D) where the motion is known.
+        known: where it is (B, K).
+    """
+
+    speech: Tensor
+    about: Tensor
+    word: Tensor
+    vocabulary: list[str]
+    speaker: Tensor
+    past: Tensor
+    known: Tensor
+
+
+class Heard(nn.Module):
+    """Tokens of width W of all that a window holds: `speech`, `text`, `speaker`, `past`."""
+
+    def __init__(self, config: TrainedGenerator, speech_width: int) -> None:
+        super().__init__()
+        generator, tokenizer = config.generator, config.tokenizer
+        width, self.frames_per_token = generator.width, tokenizer.frames_per_token
+        patch = speech_width * self.frames_per_token
+        self.from_speech = nn.Sequential(
+            nn.Linear(patch, width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.words = WordVectors(generator.text)
+        self.from_words = nn.Sequential(
+            nn.Dropout(generator.dropout),
+            nn.Linear(self.words.width + ABOUT_WORDS - 1, width),
+            nn.GELU(),
+            nn.Linear(width, width),
+        )
+        self.from_speaker = nn.Embedding(len(config.speakers) + 1, width)
+        self.from_past = nn.Linear(len(tokenizer.parts) * tokenizer.code_dim, width)
+        self.unknown = nn.Parameter(torch.zeros(width))
+
+    def speech(self, window: Window) -> Tensor:
+        """(B, K, W)."""
+        return self.from_speech(window.speech.unflatten(1, (-1, self.frames_per_token)).flatten(2))
+
+    def text(self, window: Window) -> Tensor:
+        """(B, K, W): means over the frames of each token."""
+        vectors_BTC = torch.cat([self.words(window.word, window.vocabulary), window.about], dim=-1)
+        return self.from_words(vectors_BTC.unflatten(1, (-1, self.frames_per_token)).mean(2))
+
+    def speaker(self, window: Window) -> Tensor:
+        """(B, 1, W)."""
+        return self.from_speaker(window.speaker)[:, None]
+
+    def past(self, window: Window) -> Tensor:
+        """(B, K, W): what was done where it is known, and elsewhere that it is not."""
+        return torch.where(
+            window.known[..., None], self.from_past(window.past.flatten(2)), self.unknown
+        )

@@ -1,0 +1,188 @@
+"""A generator over the codes of a frozen tokenizer: the contract, for any network.
+
+It is one module with the tokenizer inside, so that its artifact is all one needs.
+
+Shapes: B batch, T frames, K tokens, P parts, L levels, S codes of a codebook, D width of a code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gestray.errors import UserError
+from gestray.generators.config import SemGesConfig, TrainedGenerator
+from gestray.generators.contract import Gesturing, Speech
+from gestray.generators.network import Network
+from gestray.generators.semges import SemGes
+from gestray.generators.semtalk import SemTalk
+from gestray.generators.session import Session
+from gestray.generators.windows import built
+from gestray.speech.features import Sound, end_of_frame, frames_in
+from gestray.store import Folder
+from gestray.tokenizers.model import MotionTokenizer
+from gestray.training.checkpoint import load_pretrained
+
+# A recording is heard in pieces of a second, as a stream would be: memory stays bounded.
+_PIECE = 16_000
+
+
+class CodeGenerator(nn.Module):
+    """See `gestray.generators.contract.Generator`."""
+
+    def __init__(self, config: TrainedGenerator) -> None:
+        super().__init__()
+        generator, tokenizer = config.generator, config.tokenizer
+        self.config = config
+        self.tokens = generator.chunk.tokens(tokenizer.frames_per_token)
+        self.features = built(generator.speech)
+        self.tokenizer = MotionTokenizer(tokenizer).requires_grad_(False)
+        network = SemGes if isinstance(generator.method, SemGesConfig) else SemTalk
+        self._network = network(config, self.features.width, sum(self.tokens))
+        self.eval()
+
+    @property
+    def network(self) -> Network:
+        return cast(Network, self._network)
+
+    def train(self, mode: bool = True) -> CodeGenerator:
+        """The tokenizer stays as it is: frozen, its averages with it."""
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
+
+    @property
+    def books(self) -> Tensor:
+        """Vectors of all codes (L, P, S, D)."""
+        streams = [cast(Any, stream) for stream in self.tokenizer.streams.values()]
+        levels = range(self.config.tokenizer.quantizers)
+        return torch.stack(
+            [
+                torch.stack([s.quantizer.codebooks[level].embed[0] for s in streams])
+                for level in levels
+            ]
+        )
+
+    def vectors(self, codes: Tensor) -> Tensor:
+        """Sums over the levels (B, K, P, D) of the vectors of codes (B, K, P, L)."""
+        streams = [cast(Any, stream) for stream in self.tokenizer.streams.values()]
+        return torch.stack(
+            [stream.quantizer.decode(codes[:, :, part]) for part, stream in enumerate(streams)], 2
+        )
+
+    @property
+    def silence(self) -> np.ndarray:
+        """Features (C,) of a frame in which nothing sounds."""
+        hop = self.features.hop or 1
+        return self.features(Sound(), 0, hop)[0]
+
+    def number_of(self, speaker: str | None) -> int:
+        """Of a speaker, counted from 1; 0 is nobody in particular.
+
+        Raises:
+            UserError: the generator has never seen the speaker; names those it has.
+        """
+        known = self.config.speakers
+        if speaker is None:
+            return 0
+        if speaker not in known:
+            raise UserError(
+                f"speaker {speaker!r} is unknown to this generator; known: {', '.join(known)}. "
+                "Leave the speaker out for nobody's manner in particular"
+            )
+        return known.index(speaker) + 1
+
+    def generate(
+        self, speech: Speech, speaker: str | None = None, seed: int = 0, temperature: float = 1.0
+    ) -> Gesturing:
+        """The motion of a whole speech; see `Generator`."""
+        pieces = pieces_of(speech)
+        return Gesturing.joined(list(self.stream(pieces, speaker, seed, temperature)))
+
+    @torch.inference_mode()
+    def generate_many(
+        self,
+        speeches: Sequence[Speech],
+        speakers: Sequence[str | None],
+        seeds: Sequence[int],
+        temperature: float = 1.0,
+    ) -> list[Gesturing]:
+        """The motions of many speeches; see `Generator`."""
+        numbers = [self.number_of(speaker) for speaker in speakers]
+        session = Session(self, numbers, seeds, temperature)
+        frames = [_frames_of(len(speech.samples)) for speech in speeches]
+        longest = max(len(speech.samples) for speech in speeches)
+        for listener, speech in zip(session.listeners, speeches, strict=True):
+            listener.hear(np.pad(speech.samples, (0, longest - len(speech.samples))), speech.words)
+        whole = list(_to_the_end(session, max(frames)))
+        return [
+            Gesturing.joined([part[row] for part in whole])[:count]
+            for row, count in enumerate(frames)
+        ]
+
+    def stream(
+        self,
+        chunks: Iterable[Speech],
+        speaker: str | None = None,
+        seed: int = 0,
+        temperature: float = 1.0,
+    ) -> Iterator[Gesturing]:
+        """Motion as speech comes; see `Generator`."""
+        session = Session(self, [self.number_of(speaker)], [seed], temperature)
+        [listener] = session.listeners
+        given = 0
+        for chunk in chunks:
+            listener.hear(chunk.samples, chunk.words)
+            while listener.ready >= session.frames_needed:
+                with torch.inference_mode():
+                    moved = session.step()
+                if moved is not None:
+                    given += moved.poses.shape[1]
+                    yield moved[0]
+        heard = _frames_of(listener.sound.end)
+        for moved in _to_the_end(session, heard, given):
+            yield moved[0]
+
+    @classmethod
+    def from_folder(cls, folder: Folder) -> CodeGenerator:
+        """Load a trained generator, in evaluation mode on the CPU."""
+        return load_pretrained(folder, cls, TrainedGenerator)
+
+
+def pieces_of(speech: Speech) -> Iterator[Speech]:
+    """A speech as a stream, a second at a time."""
+    words = speech.words
+    for first in range(0, max(1, len(speech.samples)), _PIECE):
+        yield Speech(speech.samples[first : first + _PIECE], words)
+        words = ()
+
+
+def _frames_of(samples: int) -> int:
+    frames = frames_in(samples)
+    if frames < 1:
+        raise UserError(
+            f"the speech has {samples} samples, expected at least {end_of_frame(1)}, one "
+            "frame of motion"
+        )
+    return frames
+
+
+def _to_the_end(session: Session, frames: int, given: int = 0) -> Iterator[Gesturing]:
+    """The motion up to `frames`, beyond the speech's end in silence; of all streams."""
+    per_hop = session.hop * session.per_token
+    while given < frames:
+        for listener in session.listeners:
+            while listener.ready < session.frames_needed:
+                listener.hear(np.zeros(end_of_frame(per_hop), np.float32))
+        with torch.inference_mode():
+            moved = session.step()
+        if moved is None:
+            continue
+        excess = max(0, given + moved.poses.shape[1] - frames)
+        count = moved.poses.shape[1] - excess
+        given += count
+        yield moved[:, :count]

@@ -1,0 +1,73 @@
+"""What `CodeGenerator` asks of a network over codes: to answer a window, and to learn from one.
+
+Shapes: see `gestray.generators.heard`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from gestray.generators.heard import Window
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What is drawn for the tokens that are asked for.
+
+    Args:
+        codes: added to the logits of the first level (B, K, P, S); None: the likeliest code.
+        gate: uniform in [0, 1) (B, K), for methods that draw by themselves.
+    """
+
+    codes: Tensor | None
+    gate: Tensor
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Codes of the tokens asked for.
+
+    Args:
+        codes: (B, K, P, L).
+        meaning: how much each token is meant (B, K), where the method says.
+    """
+
+    codes: Tensor
+    meaning: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What was really done in a window.
+
+    Args:
+        codes: (B, K, P, L).
+        books: vectors of all codes (L, P, S, D).
+        vectors: sums over the levels of the codes' vectors (B, K, P, D).
+        score: annotators' score of each frame (B, T), −1 where unknown.
+        means: whether each token means something (B, K): 0, 1, or −1 where unknown.
+        motion_error: of vectors (B, K, P, D), Huber's loss of each frame of their motion (B, T).
+        step: of training; seeds what must be the same on all ranks.
+    """
+
+    codes: Tensor
+    books: Tensor
+    vectors: Tensor
+    score: Tensor
+    means: Tensor
+    motion_error: Callable[[Tensor], Tensor]
+    step: int
+
+
+class Network(Protocol):
+    """A network over codes."""
+
+    def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
+        """Codes of the tokens `first` to `last`, exclusive."""
+
+    def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
+        """The loss to minimise, as `loss`, and its parts."""

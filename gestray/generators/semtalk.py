@@ -1,0 +1,153 @@
+"""SemTalk (Zhang et al. 2025): motion that follows rhythm, motion that means something, a gate.
+
+*Base motion* hears rhythm: speech, speaker and past. Its parts take turns, coarse to fine: the
+face first, and each part attends to the one before it (face → hands → upper → lower). Its tokens
+are contrasted with the rhythm's, in their own clip (local) and as clips (global).
+
+*The gate* says of each token how much it means, from speech and words alone, so that it can be
+carried to a corpus without labels, or to other parts. *Sparse motion* hears words too; where the
+gate is sure, its codes take the place of the base's.
+
+The paper leaves open what "without a gate" does: here, all motion is then the sparse one.
+
+Shapes: see `gestray.generators.heard`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gestray.generators.config import SemTalkConfig, TrainedGenerator
+from gestray.generators.heard import Heard, Window
+from gestray.generators.layers import Blocks, CodeHeads, code_losses
+from gestray.generators.network import Answer, Lesson, Noise
+from gestray.training.distributed import gather
+
+TEMPERATURE = 0.1
+"""Of rhythm consistency."""
+
+# Which part takes its turn after which; parts that are not listed come last, in their order.
+_TURNS = ("face", "hands", "upper", "lower")
+
+
+class Gate(nn.Module):
+    """How much each token means, from speech and words: logits (B, K)."""
+
+    def __init__(self, config: TrainedGenerator, speech_width: int, tokens: int) -> None:
+        super().__init__()
+        generator = config.generator
+        width = generator.width
+        self.heard = Heard(config.model_copy(update={"speakers": ()}), speech_width)
+        self.blocks = Blocks(1, tokens, width, generator.heads, generator.dropout)
+        self.score = nn.Linear(width, 1)
+
+    def forward(self, window: Window) -> Tensor:
+        tokens_BKW = self.heard.speech(window) + self.heard.text(window)
+        return self.score(self.blocks(tokens_BKW))[..., 0]
+
+
+class SemTalk(nn.Module):
+    """The network: see the module."""
+
+    def __init__(self, config: TrainedGenerator, speech_width: int, tokens: int) -> None:
+        super().__init__()
+        generator, tokenizer = config.generator, config.tokenizer
+        assert isinstance(generator.method, SemTalkConfig)
+        self.method = generator.method
+        width, layers, parts = generator.width, self.method.layers, tokenizer.parts
+        sizes = (tokens, width, generator.heads, generator.dropout)
+        self.turns = sorted(
+            range(len(parts)),
+            key=lambda p: _TURNS.index(parts[p]) if parts[p] in _TURNS else len(_TURNS),
+        )
+        self.heard = Heard(config, speech_width)
+        self.rhythm = Blocks(layers, *sizes)
+        self.base = nn.ModuleList(
+            Blocks(layers, *sizes, crosses=turn > 0) for turn in range(len(parts))
+        )
+        self.contrast = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+        self.gate = Gate(config, speech_width, tokens)
+        self.meaning = Blocks(layers + 1, *sizes)
+        self.mix = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        codes = (tokenizer.quantizers, tokenizer.codebook_size, tokenizer.code_dim, width)
+        self.base_heads = CodeHeads(len(parts), *codes)
+        self.sparse_heads = CodeHeads(len(parts), *codes)
+
+    def forward(
+        self, window: Window, random_BK: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Base and sparse motion (B, K, P, W), gate's logits and meaning (B, K), and rhythm."""
+        heard = self.heard
+        rhythm_BKW = self.rhythm(heard.speech(window))
+        body_BKW = rhythm_BKW + heard.speaker(window) + heard.past(window)
+        found: dict[int, Tensor] = {}
+        before: Tensor | None = None
+        for part, blocks in zip(self.turns, self.base, strict=True):
+            before = found[part] = blocks(body_BKW, before)
+        base_BKPW = torch.stack([found[part] for part in range(len(found))], dim=2)
+
+        gate_BK = self.gate(window)
+        if self.method.gate == "learnt":
+            meaning_BK = gate_BK.sigmoid()
+        elif self.method.gate == "random":
+            meaning_BK = random_BK
+        else:
+            meaning_BK = torch.ones_like(gate_BK)
+        # The gate learns from labels alone: motion must not talk it into anything.
+        share = meaning_BK.detach()[..., None, None] if self.method.weighs_features else 0.5
+        words_BKW = self.meaning(body_BKW + heard.text(window))
+        sparse_BKPW = self.mix(share * words_BKW[:, :, None] + (1 - share) * base_BKPW)
+        return base_BKPW, base_BKPW + sparse_BKPW, gate_BK, meaning_BK, rhythm_BKW
+
+    def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
+        random_BK = functional.pad(noise.gate, (first, len(window.known[0]) - last))
+        base, sparse, _, meaning, _ = (x[:, first:last] for x in self(window, random_BK))
+        codes = self.base_heads.sample(base, books, noise.codes)
+        takes_BK = meaning > self.method.threshold
+        if takes_BK.any():
+            sparse_codes = self.sparse_heads.sample(sparse, books, noise.codes)
+            codes = torch.where(takes_BK[..., None, None], sparse_codes, codes)
+        return Answer(codes, meaning)
+
+    def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
+        method, codes, books = self.method, lesson.codes, lesson.books
+        random_BK = torch.rand(window.known.shape, device=codes.device)
+        base, sparse, gate_BK, meaning_BK, rhythm = self(window, random_BK)
+        asked_BK = (~window.known).float()
+        known_BK = (lesson.means >= 0).float()
+        # What no annotator has looked at means as much as the gate says.
+        means_BK = torch.where(lesson.means >= 0, lesson.means.float(), meaning_BK.detach())
+        weight_BK = 1 + method.meant_weight * means_BK
+        found = {"base": code_losses(self.base_heads.logits(base, codes, books), codes, asked_BK)}
+        sparse_BK = asked_BK * (weight_BK if method.weighs_losses else 1)
+        found["sparse"] = code_losses(
+            self.sparse_heads.logits(sparse, codes, books), codes, sparse_BK
+        )
+        gate_loss = functional.binary_cross_entropy_with_logits(
+            gate_BK, means_BK, weight_BK * known_BK, reduction="sum"
+        )
+        found["gate"] = gate_loss / (weight_BK * known_BK).sum().clamp(min=1e-6)
+        if method.rhythm:
+            found["rhythm"] = self._rhythm(base, rhythm)
+        found["loss"] = found["base"] + found["sparse"] + method.gate_loss * found["gate"]
+        if "rhythm" in found:
+            found["loss"] = found["loss"] + method.rhythm * found["rhythm"]
+        right_BK = ((meaning_BK > 0.5) == (means_BK > 0.5)).float() * known_BK
+        found["gate_accuracy"] = right_BK.sum() / known_BK.sum().clamp(min=1)
+        return found
+
+    def _rhythm(self, base_BKPW: Tensor, rhythm_BKW: Tensor) -> Tensor:
+        """InfoNCE of motion against rhythm: tokens within their clip, and clips in the batch."""
+        moves, sounds = (
+            functional.normalize(to(x), dim=-1)
+            for to, x in zip(self.contrast, (base_BKPW.mean(2), rhythm_BKW), strict=True)
+        )
+        near_BKK = moves @ sounds.transpose(1, 2) / TEMPERATURE
+        tokens = torch.arange(near_BKK.shape[1], device=moves.device)
+        local = functional.cross_entropy(near_BKK.flatten(0, 1), tokens.repeat(len(moves)))
+        clips = [functional.normalize(gather(x.mean(1)), dim=-1) for x in (moves, sounds)]
+        near_BB = clips[0] @ clips[1].T / TEMPERATURE
+        whole = functional.cross_entropy(near_BB, torch.arange(len(near_BB), device=moves.device))
+        return local + whole

@@ -1,0 +1,228 @@
+"""A generator at work on a stream: it hears, hop by hop it answers, and codes become motion.
+
+All that is carried from hop to hop is here, and none of it grows: the last seconds of sound,
+features and words, the last codes, what was drawn, and the tokens that the decoder looks at.
+
+Shapes: B streams side by side, T frames of a window, K tokens, P parts, L levels, S codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gestray.generators.contract import Gesturing
+from gestray.generators.heard import Window
+from gestray.generators.network import Answer, Noise
+from gestray.generators.windows import check_times
+from gestray.generators.words import frames_of_words, spoken_form, word_rows
+from gestray.speech.features import FRAMES_PER_S, Sound, SpeechFeatures, end_of_frame, frames_in
+from gestray.speech.words import Word
+from gestray.tokenizers.model import MotionTokenizer
+
+if TYPE_CHECKING:
+    from gestray.generators.model import CodeGenerator
+
+
+class Listener:
+    """Features of one stream of speech, in order, and the words that are of use still."""
+
+    def __init__(self, features: SpeechFeatures) -> None:
+        self.features = features
+        self.sound = Sound()
+        self.words: list[Word] = []
+        self._made = 0  # frames computed
+        self._kept = np.zeros((0, features.width), np.float32)  # of them, those not yet taken
+
+    def hear(self, samples: np.ndarray, words: Sequence[Word] = ()) -> None:
+        """What comes next."""
+        check_times(words, "the speech")
+        self.sound.append(samples)
+        self.words += words
+
+    @property
+    def heard(self) -> int:
+        """Whole frames heard so far."""
+        return frames_in(self.sound.end)
+
+    @property
+    def ready(self) -> int:
+        """Frames that can be taken by now."""
+        hop = self.features.hop or 1
+        made = self.heard // hop * hop
+        return len(self._kept) + max(0, made - self._made)
+
+    def take(self, frames: int) -> np.ndarray:
+        """Features (frames, C) of the next frames."""
+        assert frames <= self.ready
+        while len(self._kept) < frames:
+            step = self.features.hop or frames - len(self._kept)
+            new = self.features(self.sound, self._made, self._made + step)
+            self._kept = np.concatenate([self._kept, new])
+            self._made += step
+        self.sound.forget(end_of_frame(self._made) - self.features.reach)
+        taken, self._kept = self._kept[:frames], self._kept[frames:]
+        return taken
+
+    def forget_words(self, before_frame: int) -> None:
+        """Let go of words that are over."""
+        over_s = before_frame / FRAMES_PER_S
+        self.words = [word for word in self.words if (word.end_s or 0) >= over_s]
+
+
+class Session:
+    """Streams side by side, all at the same hop, and what they remember."""
+
+    def __init__(
+        self,
+        model: CodeGenerator,
+        speakers: Sequence[int],
+        seeds: Sequence[int],
+        temperature: float,
+    ) -> None:
+        self.model, self.temperature = model, temperature
+        self.per_token = model.config.tokenizer.frames_per_token
+        self.past, self.hop, self.ahead = model.tokens
+        self.listeners = [Listener(model.features) for _ in speakers]
+        self.motion = MotionDecoder(model.tokenizer)
+        self._speaker = torch.tensor(list(speakers))
+        self._draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._hops = 0
+        tokens = self.past + self.hop + self.ahead
+        # Before the beginning nothing sounds.
+        silence = np.stack([model.silence] * (tokens * self.per_token))
+        self._speech = np.stack([silence] * len(self.listeners))
+        parts, levels = len(model.config.tokenizer.parts), model.config.tokenizer.quantizers
+        self._codes = torch.zeros(len(self.listeners), tokens, parts, levels, dtype=torch.long)
+        self._known = torch.zeros(len(self.listeners), tokens, dtype=torch.bool)
+        codes = model.config.tokenizer.codebook_size
+        self._noise = torch.stack([_gumbel((parts, codes), generator) for generator in self._draws])
+
+    @property
+    def frames_needed(self) -> int:
+        """Frames that every listener must have ready for the next hop."""
+        return (self.hop if self._hops else self.hop + self.ahead) * self.per_token
+
+    def step(self) -> Gesturing | None:
+        """Answer the next hop; motion of all streams (B, T, …), as far as it is final."""
+        new = self.frames_needed
+        taken = np.stack([listener.take(new) for listener in self.listeners])
+        self._speech = np.concatenate([self._speech[:, new:], taken], axis=1)
+        first, last = self.past, self.past + self.hop
+        answer = self.model.network.answer(
+            self._window(), first, last, self.model.books, self._draw()
+        )
+        self._codes[:, first:last] = answer.codes
+        self._known[:, first:last] = True
+        kept = self.past + self.hop
+        # The window moves on by a hop; what lies ahead is to be said anew.
+        self._codes[:, : self.past] = self._codes[:, self.hop : kept].clone()
+        self._known[:, : self.past] = self._known[:, self.hop : kept].clone()
+        self._known[:, self.past :] = False
+        self._hops += 1
+        for listener in self.listeners:
+            listener.forget_words((self._hops * self.hop - self.past) * self.per_token)
+        return self.motion.push(answer)
+
+    def _window(self) -> Window:
+        start = (self._hops * self.hop - self.past) * self.per_token
+        frames = self._speech.shape[1]
+        about = np.stack(
+            [frames_of_words(each.words, start, start + frames) for each in self.listeners]
+        )
+        spoken = [
+            {int(n): spoken_form(each.words[int(n)].word) for n in np.unique(numbers) if n >= 0}
+            for each, numbers in zip(self.listeners, about[..., 0], strict=True)
+        ]
+        rows, vocabulary = word_rows(about[..., 0], spoken)
+        return Window(
+            speech=torch.from_numpy(self._speech),
+            about=torch.from_numpy(about[..., 1:].copy()),
+            word=rows,
+            vocabulary=vocabulary,
+            speaker=self._speaker,
+            past=self.model.vectors(self._codes),
+            known=self._known.clone(),
+        )
+
+    def _draw(self) -> Noise:
+        """Noise of a hop: Gumbel, so that the likeliest code is one drawn (Gumbel 1954).
+
+        From token to token most of it stays: each token by itself is drawn as likely as it
+        is, and neighbours that are alike get codes that are alike.
+        """
+        stays = self.model.config.generator.stays
+        gate = torch.stack([torch.rand(self.hop, generator=g) for g in self._draws])
+        found = []
+        for _ in range(self.hop):
+            for noise, generator in zip(self._noise, self._draws, strict=True):
+                fresh = _gumbel(tuple(noise.shape), generator)
+                renewed = torch.rand(noise.shape, generator=generator) >= stays
+                noise[renewed] = fresh[renewed]
+            found.append(self._noise.clone())
+        if not self.temperature:
+            return Noise(None, gate)
+        return Noise(torch.stack(found, dim=1) * self.temperature, gate)
+
+
+def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    uniform = torch.rand(shape, generator=generator).clamp(1e-9, 1 - 1e-7)
+    return -(-uniform.log()).log()
+
+
+class MotionDecoder:
+    """Codes to motion as they come: a frame is given when no code to come can change it.
+
+    A causal tokenizer's frames are final at once. Those of another wait for as many tokens as
+    its decoder looks ahead; for live use of a deep one, train it with model.causal=true.
+    """
+
+    def __init__(self, tokenizer: MotionTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.back, self.ahead = tokenizer.decoder_reach
+        self._codes: Tensor | None = None  # (B, K, P, L): those that decoding still looks at
+        self._meaning: Tensor | None = None
+        self._given = 0  # of them, tokens whose frames were given
+
+    def push(self, answer: Answer) -> Gesturing | None:
+        """Take codes; motion (B, T, …) of the tokens that are final now, None where none is."""
+        known = self._codes
+        self._codes = answer.codes if known is None else torch.cat([known, answer.codes], dim=1)
+        if answer.meaning is not None:
+            meaning = self._meaning
+            self._meaning = (
+                answer.meaning if meaning is None else torch.cat([meaning, answer.meaning], dim=1)
+            )
+        return self._give(self._codes.shape[1] - self.ahead)
+
+    def _give(self, last: int) -> Gesturing | None:
+        assert self._codes is not None
+        first = self._given
+        if last <= first:
+            return None
+        parts = self.tokenizer.config.parts
+        per_token = self.tokenizer.config.frames_per_token
+        motion = self.tokenizer.decode_motion(
+            {part: self._codes[:, :, number] for number, part in enumerate(parts)}
+        )
+        frames = slice(first * per_token, last * per_token)
+
+        def cut(values: Tensor | None) -> np.ndarray | None:
+            return None if values is None else values[:, frames].numpy()
+
+        meaning = None
+        if self._meaning is not None:
+            meaning = self._meaning[:, first:last].repeat_interleave(per_token, 1).float().numpy()
+        poses = cut(motion.poses)
+        assert poses is not None
+        found = Gesturing(poses, cut(motion.translation), cut(motion.expressions), meaning)
+        forgotten = max(0, last - self.back)
+        self._codes = self._codes[:, forgotten:]
+        if self._meaning is not None:
+            self._meaning = self._meaning[:, forgotten:]
+        self._given = last - forgotten
+        return found

@@ -1,0 +1,187 @@
+"""How a generator learns: windows of takes, whose motion a frozen tokenizer makes codes of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gestray.generators.config import GeneratorTraining, TrainedGenerator
+from gestray.generators.heard import Window
+from gestray.generators.model import CodeGenerator
+from gestray.generators.network import Lesson
+from gestray.generators.semtalk import SemTalk
+from gestray.generators.windows import SpeechWindows
+from gestray.generators.words import word_rows
+from gestray.store import Folder
+from gestray.tokenizers.model import MotionTokenizer
+from gestray.tokenizers.parts import PARTS, Frames, PartName, columns_of
+from gestray.training.task import Batch
+from gestray.views.frames import stack_frames
+
+# Share of windows whose speaker is kept from the generator, so that it can do without.
+_NOBODY = 0.1
+# Errors of weighted features below this count as squares, above as they are.
+_HUBER = 0.1
+
+
+@dataclass(frozen=True)
+class GeneratorTask:
+    """`gestray.training.task.Task` of a generator.
+
+    Args:
+        config: the network and its training.
+        trained: the same as it will be kept.
+        tokenizer: folder of the frozen tokenizer.
+        features: of speech, computed before; None: they are made from audio.
+        gate: folder of a SemTalk generator whose gate is taken over and kept as it is.
+    """
+
+    config: GeneratorTraining
+    trained: TrainedGenerator
+    tokenizer: Folder
+    features: Folder | None = None
+    gate: Folder | None = None
+
+    def view(self, split: str = "train") -> SpeechWindows:
+        motion = columns_of(self.trained.tokenizer.parts)
+        return SpeechWindows(
+            self.config.windows(), split, motion, self.config.model.speech, self.features
+        )
+
+    def build(self) -> nn.Module:
+        model = CodeGenerator(self.trained)
+        model.tokenizer.load_state_dict(MotionTokenizer.from_folder(self.tokenizer).state_dict())
+        if self.gate is not None:
+            _take_gate(model, CodeGenerator.from_folder(self.gate))
+        return model
+
+    def start(self, model: nn.Module, batches: Iterator[Batch]) -> None:
+        """Nothing: the weights start at random."""
+
+    def compiled(self, model: nn.Module) -> Iterator[nn.Module]:
+        """The transformers and the heads; words are looked up outside of them."""
+        from gestray.generators.layers import Blocks, CodeHeads
+
+        return (part for part in model.modules() if isinstance(part, Blocks | CodeHeads))
+
+    def collate(self, rows: pa.Table) -> Batch:
+        frames = self.config.windows().frames
+        columns = ("speech", "words", "meaning", *columns_of(self.trained.tokenizer.parts))
+        arrays = {name: stack_frames(rows[name], frames) for name in columns}
+        about = arrays.pop("words")
+        spoken = [dict(window) for window in rows["spoken"].to_pylist()]
+        word, vocabulary = word_rows(about[..., 0], spoken)
+        number_of = {name: n for n, name in enumerate(self.trained.speakers, start=1)}
+        return {
+            **{name: torch.from_numpy(values) for name, values in arrays.items()},
+            "about": torch.from_numpy(about[..., 1:].copy()),
+            "word": word,
+            "vocabulary": vocabulary,
+            "speaker": torch.tensor([number_of.get(s, 0) for s in rows["speaker"].to_pylist()]),
+        }
+
+    def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        assert isinstance(model, CodeGenerator)
+        with torch.no_grad():
+            motion = {name: batch[name] for name in columns_of(self.trained.tokenizer.parts)}
+            rebuilt = model.tokenizer(**motion)
+            codes = torch.stack(list(rebuilt.codes.values()), dim=2)
+        window, lesson = self._window(model, batch, codes, rebuilt.recorded, step)
+        losses = model.network.losses(window, lesson)
+        return losses.pop("loss"), losses
+
+    def _window(
+        self, model: CodeGenerator, batch: Batch, codes: Tensor, recorded: Frames, step: int
+    ) -> tuple[Window, Lesson]:
+        past = model.tokens[0]
+        batch_size, tokens = codes.shape[:2]
+        device, forgets = codes.device, self.config.model.forgets
+        # How much of its past each window knows: all of it, or by chance less.
+        less = (torch.rand(batch_size, device=device) * past).long()
+        begins = torch.rand(batch_size, device=device) < forgets
+        known = torch.arange(tokens, device=device) < torch.where(begins, less, past)[:, None]
+        # Some of it as it never was: in use, it is what the generator did.
+        others = codes[torch.randperm(batch_size, device=device)]
+        wrong = torch.rand(batch_size, tokens, device=device) < forgets / 2
+        remembered = torch.where(wrong[..., None, None], others, codes)
+        nobody = torch.rand(batch_size, device=device) < _NOBODY
+        if not self.training_draws(model):
+            known = (torch.arange(tokens, device=device) < past).expand(batch_size, -1)
+            remembered, nobody = codes, torch.zeros_like(nobody)
+        window = Window(
+            speech=batch["speech"],
+            about=batch["about"],
+            word=batch["word"],
+            vocabulary=batch["vocabulary"],
+            speaker=batch["speaker"].masked_fill(nobody, 0),
+            past=model.vectors(remembered),
+            known=known,
+        )
+        parts = self.trained.tokenizer.parts
+        # A corpus's own scores say how much a frame is meant; a token means something if most
+        # of its frames do.
+        score, means = batch["meaning"].unbind(-1)
+        pooled = means.unflatten(1, (tokens, -1)).mean(2)
+
+        def motion_error(vectors: Tensor) -> Tensor:
+            named: dict[str, Tensor] = {
+                part: vectors[:, :, number] for number, part in enumerate(parts)
+            }
+            return huber(model.tokenizer.frames_of(named), recorded, parts)
+
+        lesson = Lesson(
+            codes=codes,
+            books=model.books,
+            vectors=model.vectors(codes),
+            score=score,
+            means=torch.where(pooled < 0, -1, (pooled >= 0.5).long()),
+            motion_error=motion_error,
+            step=step,
+        )
+        return window, lesson
+
+    @staticmethod
+    def training_draws(model: nn.Module) -> bool:
+        """Whether windows are made harder: in training, and not where it is validated."""
+        return model.training
+
+
+def huber(got: Frames, wanted: Frames, parts: tuple[PartName, ...]) -> Tensor:
+    """Huber's loss of each frame (B, T): of the parts' weighted features, their mean.
+
+    Features are weighted as in the tokenizer, so that the loss is about the distance between
+    postures.
+    """
+    found = []
+    for name in parts:
+        part = PARTS[name]
+        weights = part.weights().to(got.rotations)
+        apart = (part.features(got) - part.features(wanted)) * weights
+        found.append(
+            functional.smooth_l1_loss(
+                apart, torch.zeros_like(apart), beta=_HUBER, reduction="none"
+            ).mean(-1)
+        )
+    return torch.stack(found).mean(0)
+
+
+def _take_gate(model: CodeGenerator, other: CodeGenerator) -> None:
+    """Take over a trained gate, which is then left as it is."""
+    from gestray.errors import UserError
+
+    ours, theirs = model.network, other.network
+    if not (isinstance(ours, SemTalk) and isinstance(theirs, SemTalk)):
+        raise UserError("the input gate: found no gate, expected generators of the method semtalk")
+    try:
+        ours.gate.load_state_dict(theirs.gate.state_dict())
+    except RuntimeError:
+        raise UserError(
+            "the input gate has another shape than this generator's: train both with the same "
+            "model.chunk, model.speech, model.text and model.width"
+        ) from None
+    ours.gate.requires_grad_(False)

@@ -1,0 +1,99 @@
+"""Words as generators hear them: which one is spoken in each frame, and what it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gestray.encoders.config import TextTowerConfig
+from gestray.encoders.towers import TextEncoder
+from gestray.speech.features import FRAMES_PER_S
+from gestray.speech.words import Word
+
+ABOUT_WORDS = 3
+"""Columns of `frames_of_words`."""
+
+
+def spoken_form(word: str) -> str:
+    """The word without case and without the punctuation around it."""
+    return word.casefold().strip(" \t\n.,;:!?\"'()[]{}<>…“”‘’«»—–-")
+
+
+def frames_of_words(words: Sequence[Word], first: int, last: int) -> np.ndarray:
+    """What is spoken in the frames `first` to `last`, exclusive: float32 (frames, 3).
+
+    Columns: number of the word in `words`, −1 where none is spoken; how much of it is over at
+    the frame's end, in [0, 1]; and 1 in the frame in which it begins.
+    """
+    found = np.zeros((last - first, ABOUT_WORDS), np.float32)
+    found[:, 0] = -1
+    for number, word in enumerate(words):
+        assert word.start_s is not None and word.end_s is not None
+        start, end = word.start_s * FRAMES_PER_S, word.end_s * FRAMES_PER_S
+        begins = int(start)
+        ends = max(begins + 1, round(end))
+        if ends <= first or begins >= last:
+            continue
+        frames = np.arange(max(begins, first), min(ends, last))
+        over = np.clip((frames + 1 - start) / max(end - start, 1e-3), 0, 1)
+        inside = slice(int(frames[0]) - first, int(frames[-1]) + 1 - first)
+        found[inside] = np.stack([np.full(len(frames), number), over, frames == begins], axis=1)
+    return found
+
+
+def word_rows(about: np.ndarray, spoken: Sequence[Mapping[int, str]]) -> tuple[Tensor, list[str]]:
+    """Words of windows as rows of a vocabulary.
+
+    Args:
+        about: word numbers (B, T), −1 where none is spoken.
+        spoken: for each window its words by number.
+
+    Returns:
+        Row of each frame's word (B, T), 0 for none; and the words of rows 1, 2, …
+    """
+    vocabulary = sorted({word for window in spoken for word in window.values()})
+    row_of = {word: row for row, word in enumerate(vocabulary, start=1)}
+    apart = int(about.max(initial=0)) + 2
+    rows = {
+        window * apart + number: row_of[word]
+        for window, words in enumerate(spoken)
+        for number, word in words.items()
+    }
+    keys = np.array(sorted(rows), dtype=np.int64)
+    asked = np.arange(len(about))[:, None] * apart + about.astype(np.int64)
+    found = np.zeros(about.shape, np.int64)
+    silent = about < 0
+    if len(keys):
+        place = np.searchsorted(keys, asked).clip(max=len(keys) - 1)
+        found = np.array([rows[key] for key in keys.tolist()])[place]
+    found[silent] = 0
+    return torch.from_numpy(found), vocabulary
+
+
+class WordVectors(nn.Module):
+    """Vectors of words in a frozen text model, each word by itself, looked up once.
+
+    A word alone, because a stream does not know the sentence that it is in; what words mean
+    together is the generator's to learn.
+    """
+
+    def __init__(self, config: TextTowerConfig) -> None:
+        super().__init__()
+        # Frozen, and so no part of the state: it is loaded by name again.
+        object.__setattr__(self, "encoder", TextEncoder(config))
+        self.encoder: Any
+        self.width: int = self.encoder.width
+
+    def forward(self, rows: Tensor, vocabulary: Sequence[str]) -> Tensor:
+        """(B, T, width) of rows (B, T) of the vocabulary; zero where no word is spoken."""
+        found = rows.new_zeros(len(vocabulary) + 1, self.width, dtype=torch.float32)
+        if vocabulary:
+            vectors = self.encoder(vocabulary, torch.device("cpu"))
+            # A mean square of 1, as the features of speech have it.
+            vectors = vectors / vectors.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
+            found[1:] = vectors.to(found.device)
+        return found[rows]

@@ -1,0 +1,180 @@
+"""`gestray generate`: motion for a text or a recording, into a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gestray.artifacts import Artifact
+from gestray.errors import BadInput, UserError, shorten
+from gestray.generators.contract import Gesturing, Speech
+from gestray.speech.audio import SAMPLE_RATE, pcm16_to_float, read_audio
+from gestray.speech.features import end_of_frame, frames_in
+from gestray.speech.words import MAX_WORDS_BYTES, Word, decode_text, read_words, words_of_text
+from jobs.display import progress, remarks
+
+#: Words that begin this much after the end of a recording are not of it, seconds.
+BEYOND_S = 1.0
+
+_WRITES = (".npz",)
+_PIECE = SAMPLE_RATE  # samples that are heard at once
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What came of `generate`.
+
+    Attributes:
+        first_motion_ms: from the start of generating to the first frames.
+        real_time_factor: seconds of motion a second, features of speech included.
+    """
+
+    out: str
+    generator: str
+    speaker: str | None
+    seed: int
+    frames: int
+    seconds: float
+    words: int
+    first_motion_ms: float
+    real_time_factor: float
+
+
+class Recording:
+    """PCM16 that is made into floats piece by piece, so that an hour stays at its own size."""
+
+    def __init__(self, pcm16: bytes, words: tuple[Word, ...] = ()) -> None:
+        self.pcm16, self.words = memoryview(pcm16), words
+
+    @property
+    def frames(self) -> int:
+        return frames_in(len(self.pcm16) // 2)
+
+    def pieces(self) -> Iterator[Speech]:
+        """The whole, a second at a time."""
+        words = self.words
+        for first in range(0, len(self.pcm16), 2 * _PIECE):
+            yield Speech(pcm16_to_float(self.pcm16[first : first + 2 * _PIECE]), words)
+            words = ()
+
+
+def check_out(out: Path) -> None:
+    """Refuse what cannot be written, before anything is computed."""
+    if out.suffix not in _WRITES:
+        raise UserError(f"{out}: found suffix {out.suffix!r}, expected {' or '.join(_WRITES)}")
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"{out}: found no folder {out.absolute().parent}; make it first")
+
+
+def spoken(text: str, voice: str) -> Recording:
+    """A text spoken by espeak-ng."""
+    from gestray.generators.voice import speak
+
+    speech = speak(text, voice)
+    pcm16 = np.rint(speech.samples * 32767).astype("<i2").tobytes()
+    return Recording(pcm16, speech.words)
+
+
+def recorded(audio: Path, textgrid: Path | None, transcript: Path | None) -> Recording:
+    """A recording with its words, from a TextGrid (or JSON) or from what is said in it.
+
+    Raises:
+        UserError: a file is not there, or its words are not of this recording.
+    """
+    for path in filter(None, (audio, textgrid, transcript)):
+        if not path.is_file():
+            raise UserError(f"{path}: found no such file")
+    pcm16 = read_audio(audio)
+    seconds = len(pcm16) / (2 * SAMPLE_RATE)
+    if frames_in(len(pcm16) // 2) < 1:
+        found = f"{seconds:.3f} s"
+        raise BadInput(str(audio), "duration", found, f"at least {end_of_frame(1) / 16:.0f} ms")
+    if textgrid is not None:
+        return Recording(pcm16, _within(read_words(textgrid), seconds, textgrid, audio))
+    if transcript is not None:
+        with open(transcript, "rb") as file:
+            text = decode_text(file.read(MAX_WORDS_BYTES), str(transcript))
+        return Recording(pcm16, _timed(text, pcm16, transcript))
+    remarks.print("no words are given: motion follows the rhythm of speech alone")
+    return Recording(pcm16)
+
+
+def _within(words: list[Word], seconds: float, textgrid: Path, audio: Path) -> tuple[Word, ...]:
+    """The words that begin within the recording."""
+    for word in words:
+        if word.start_s is None:
+            raise BadInput(str(textgrid), "words", f"{word.word!r} without times", "times of words")
+        if word.start_s > seconds + BEYOND_S:
+            raise UserError(
+                f"{textgrid}: the word {shorten(word.word)!r} begins at {word.start_s:.2f} s, but "
+                f"{audio} ends at {seconds:.2f} s; give the words of this recording"
+            )
+    heard = tuple(word for word in words if (word.start_s or 0) < seconds)
+    if len(heard) < len(words):
+        remarks.print(f"{len(words) - len(heard)} words begin after the recording's end, left out")
+    return heard
+
+
+def _timed(text: str, pcm16: bytes, transcript: Path) -> tuple[Word, ...]:
+    """Words of a transcript with their times: aligned, or laid out where nothing can align."""
+    from gestray.speech.alignment import align
+    from gestray.speech.spread import spread_words
+
+    words = words_of_text(text)
+    if not words:
+        raise BadInput(str(transcript), "transcript", "no words", "what is said in the recording")
+    try:
+        return tuple(align(pcm16, text, str(transcript)).words)
+    except BadInput:
+        raise
+    except UserError as error:
+        remarks.print(
+            f"words are laid out by their letters over what is spoken, seconds off in places: "
+            f"{error}",
+            markup=False,
+        )
+        return tuple(spread_words(words, pcm16_to_float(pcm16)))
+
+
+def generate(
+    artifact: Artifact,
+    recording: Recording,
+    out: Path,
+    speaker: str | None,
+    seed: int,
+    temperature: float,
+) -> Generated:
+    """Write the motion for a recording."""
+    from gestray.generators.model import CodeGenerator
+    from gestray.generators.npz import write_npz
+
+    model = CodeGenerator.from_folder(artifact.folder)
+    frames, began, first_ms = recording.frames, time.monotonic(), 0.0
+
+    def parts() -> Iterator[Gesturing]:
+        nonlocal first_ms
+        done = 0
+        with progress("generate", frames) as track:
+            for part in model.stream(recording.pieces(), speaker, seed, temperature):
+                first_ms = first_ms or 1000 * (time.monotonic() - began)
+                done += len(part)
+                track(done)
+                yield part
+
+    write_npz(out, parts(), frames)
+    took = time.monotonic() - began
+    return Generated(
+        out=str(out),
+        generator=artifact.uri,
+        speaker=speaker,
+        seed=seed,
+        frames=frames,
+        seconds=frames / 30,
+        words=len(recording.words),
+        first_motion_ms=first_ms,
+        real_time_factor=frames / 30 / took,
+    )

@@ -1,0 +1,117 @@
+"""`gestray generator` and `gestray generate`: training generators, and moving for speech."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gestray.errors import UserError
+from gestray.store import Folder, default_store
+from jobs.command import (
+    AsJson,
+    Inputs,
+    Name,
+    Overrides,
+    Preset,
+    Size,
+    Store,
+    group,
+    print_json,
+    run_by_hand,
+)
+from jobs.display import metrics_table, remarks, results
+
+app = group("Speech to motion.")
+
+
+@app.command("train")
+def generator_train(
+    overrides: Overrides = None,
+    preset: Preset = "semtalk",
+    size: Size = "small",
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a generator over a frozen tokenizer. Presets: semges, semtalk.
+
+    Examples: `gestray generator train --preset semges --input tokenizer=URI`; an ablation is a
+    config line: `gestray generator train model.method.gate=random`. Takes need audio. A trained
+    gate of another semtalk goes in by `--input gate=URI`.
+    """
+    values = {"preset": preset, "size": size}
+    run_by_hand(
+        "generator.train", name or preset, store, inputs, overrides, as_json, values, _unasked
+    )
+
+
+def _unasked(config: Any) -> frozenset[str]:
+    """Inputs that are not looked for: a gate never, features where they are cheap to make."""
+    return frozenset({"gate"} | ({"features"} if config.model.speech.kind == "mel" else set()))
+
+
+@app.command("features")
+def generator_features(
+    overrides: Overrides = None,
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute features of speech once, for audio models; log-mel is made while training.
+
+    Example: `gestray generator features speech.kind=transformers
+    speech.model=facebook/hubert-base-ls960`.
+    """
+    run_by_hand("speech.features", name or "features", store, inputs, overrides, as_json)
+
+
+def generate(
+    out: Annotated[Path, typer.Option(help="File to write: .npz with BEAT2's keys.")],
+    text: Annotated[str | None, typer.Option(help="What to say; espeak-ng speaks it.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="A recording to move for.")] = None,
+    textgrid: Annotated[Path | None, typer.Option(help="Its words, a TextGrid or JSON.")] = None,
+    transcript: Annotated[Path | None, typer.Option(help="A .txt of what is said in it.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="Whose manner; else nobody's.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same motion.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest.")] = 1.0,
+    voice: Annotated[str, typer.Option(help="Of espeak-ng, for --text.")] = "en-us",
+    uri: Annotated[str | None, typer.Option("--generator", help="The newest otherwise.")] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move for a text or a recording.
+
+    Examples: `gestray generate --text "I have no idea" --out idea.npz`; `gestray generate --audio
+    talk.wav --textgrid talk.TextGrid --speaker scott --out talk.npz`; `gestray generate --audio
+    talk.mp3 --transcript talk.txt --out talk.npz`.
+    """
+    from dataclasses import asdict
+
+    from gestray.artifacts import newest, open_artifact
+    from jobs import generate as job
+
+    if (text is None) == (audio is None):
+        raise UserError("expected either --text or --audio")
+    if audio is None and (textgrid or transcript):
+        raise UserError("--textgrid and --transcript go with --audio")
+    if textgrid and transcript:
+        raise UserError("expected --textgrid or --transcript, not both")
+    job.check_out(out)
+    if uri:
+        found = open_artifact(Folder(uri), "generator")
+    else:
+        found = newest(Folder(store or default_store()), "generator")
+        remarks.print(f"[dim]generator: newest is {found.uri}[/dim]", soft_wrap=True)
+    if audio is None:
+        recording = job.spoken(text or "", voice)
+    else:
+        recording = job.recorded(audio, textgrid, transcript)
+    made = asdict(job.generate(found, recording, out, speaker, seed, temperature))
+    if as_json:
+        print_json(made)
+    else:
+        results.print(metrics_table("generate", made))

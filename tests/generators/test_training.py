@@ -1,0 +1,161 @@
+"""Generators learn: every loss reaches what it should, runs resume to the bit, gates transfer."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from gestray.errors import UserError
+from gestray.generators.model import CodeGenerator
+from gestray.generators.task import GeneratorTask, _take_gate
+from gestray.store import Folder
+from gestray.training.checkpoint import MODEL, save_config, save_model
+from gestray.training.loop import train_alone
+from gestray.views.catalog import read_catalog, read_columns
+
+
+def a_batch(task: GeneratorTask, takes: Folder, count: int = 12) -> dict:
+    view = task.view()
+    tables = [
+        view.cut(ref, read_columns(takes, ref, view.columns), range(4))
+        for ref in read_catalog(takes)
+        if view.count(ref)
+    ]
+    import pyarrow as pa
+
+    return task.collate(pa.concat_tables(tables).slice(0, count))
+
+
+def moved_by(model: CodeGenerator, loss: torch.Tensor) -> set[str]:
+    """Names of the network's modules, two deep, that a loss has gradients for."""
+    model.zero_grad()
+    loss.backward(retain_graph=True)
+    return {
+        ".".join(name.split(".")[1:3])
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
+
+
+def prepared(task: GeneratorTask) -> CodeGenerator:
+    torch.manual_seed(0)
+    model = task.build()
+    assert isinstance(model, CodeGenerator)
+    return model.train()
+
+
+def test_the_relevance_loss_reaches_the_generator(generator_task, speech_takes):
+    """In the published code it is computed from numbers without a gradient."""
+    task = generator_task("semges")
+    model = prepared(task)
+    _, losses = task.loss(model, a_batch(task, speech_takes), 0)
+    reached = moved_by(model, losses["relevance"])
+    assert {"heads.to_logits", "fusion.blocks", "heard.from_speech", "heard.from_words"} <= reached
+    assert not any(name.startswith("streams") for name in reached)
+
+
+def test_relevance_falls_when_the_generator_follows_its_gradient(generator_task, speech_takes):
+    task = generator_task("semges")
+    model = prepared(task)
+    batch = a_batch(task, speech_takes)
+    optimizer = torch.optim.SGD(model.network.parameters(), lr=0.5)
+    found = []
+    for _ in range(40):
+        torch.manual_seed(0)
+        loss = task.loss(model, batch, 0)[1]["relevance"]
+        found.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert min(found[-5:]) < 0.9 * found[0]
+
+
+def test_coherence_teaches_the_text_alone(generator_task, speech_takes):
+    task = generator_task("semges")
+    model = prepared(task)
+    _, losses = task.loss(model, a_batch(task, speech_takes), 0)
+    reached = moved_by(model, losses["coherence"])
+    assert "heard.from_words" in reached and "fusion.blocks" not in reached
+
+
+def test_motion_does_not_move_the_gate(generator_task, speech_takes):
+    task = generator_task("semtalk")
+    model = prepared(task)
+    _, losses = task.loss(model, a_batch(task, speech_takes), 0)
+    assert set(losses) == {"base", "sparse", "gate", "rhythm", "gate_accuracy"}
+    for name in ("base", "sparse", "rhythm"):
+        assert not any(part.startswith("gate") for part in moved_by(model, losses[name])), name
+    assert all(part.startswith("gate") for part in moved_by(model, losses["gate"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("semges", {"coherence": 0.0}),
+        ("semges", {"relevance": 0.0}),
+        ("semtalk", {"gate": "random"}),
+        ("semtalk", {"gate": "off"}),
+        ("semtalk", {"weighs_features": False}),
+        ("semtalk", {"weighs_losses": False}),
+    ],
+)
+def test_an_ablation_is_a_line_of_config(generator_task, speech_takes, name, method):
+    full, less = generator_task(name), generator_task(name, **method)
+    batch, losses = a_batch(full, speech_takes), []
+    for task in (full, less):
+        model = prepared(task)
+        torch.manual_seed(3)
+        loss, parts = task.loss(model, batch, 0)
+        assert loss.isfinite() and all(part.isfinite() for part in parts.values())
+        losses.append(float(loss))
+    assert losses[0] != losses[1]
+
+
+def test_takes_without_labels_teach_the_motion_and_not_the_gate(generator_task, speech_takes):
+    task = generator_task("semtalk")
+    model = prepared(task)
+    batch = a_batch(task, speech_takes)
+    batch["meaning"] = torch.full_like(batch["meaning"], -1)
+    loss, losses = task.loss(model, batch, 0)
+    assert losses["gate"] == 0 and losses["sparse"] > 0 and loss.isfinite()
+
+
+@pytest.mark.parametrize("name", ["semges", "semtalk"])
+def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(
+    generator_task, speech_takes, tmp_path, name
+):
+    task = generator_task(name, steps=6, loop={"checkpoint_every": 3})
+    whole, rest = Folder(str(tmp_path / "whole")), Folder(str(tmp_path / "rest"))
+    undisturbed = train_alone(task, task.config.loop, speech_takes, checkpoints=whole).state_dict()
+    shutil.copytree(whole.path("step-00000003"), rest.path("step-00000003"))
+    resumed = train_alone(task, task.config.loop, speech_takes, checkpoints=rest).state_dict()
+    assert undisturbed.keys() == resumed.keys()
+    assert all(torch.equal(value, undisturbed[key]) for key, value in resumed.items())
+
+
+def test_the_tokenizer_stays_as_it_was(generator_task, speech_takes):
+    from gestray.tokenizers.model import MotionTokenizer
+
+    task = generator_task("semges", steps=3)
+    model = train_alone(task, task.config.loop, speech_takes)
+    before = MotionTokenizer.from_folder(task.tokenizer).state_dict()
+    assert all(
+        torch.equal(value, before[key]) for key, value in model.tokenizer.state_dict().items()
+    )
+
+
+def test_a_gate_is_carried_to_another_generator_and_kept(generator_task, speech_takes, tmp_path):
+    task = generator_task("semtalk", steps=2)
+    trained = train_alone(task, task.config.loop, speech_takes)
+    save_model(tmp_path / MODEL, trained)
+    save_config(trained.config, Folder(str(tmp_path)))
+    from dataclasses import replace
+
+    taken = replace(generator_task("semtalk", steps=2, threshold=0.4), gate=Folder(str(tmp_path)))
+    other = train_alone(taken, taken.config.loop, speech_takes)
+    theirs, ours = trained.network.gate.state_dict(), other.network.gate.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    with pytest.raises(UserError, match="found no gate, expected generators of the method semtalk"):
+        _take_gate(prepared(generator_task("semges")), trained)

@@ -1,0 +1,108 @@
+"""Words frame by frame, and windows of speech that belong to their motion."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gestray.errors import UserError
+from gestray.generators.voice import speak
+from gestray.generators.windows import meaning_of
+from gestray.generators.words import frames_of_words, spoken_form, word_rows
+from gestray.speech.words import Word
+from gestray.views.catalog import read_catalog, read_columns
+from gestray.views.frames import stack_frames
+
+
+def test_words_lie_in_the_frames_in_which_they_are_spoken():
+    words = [Word("one", 0.0, 0.1), Word("two", 0.2, 0.3), Word("three", 0.3, 0.301)]
+    about = frames_of_words(words, 0, 12)
+    assert about[:, 0].tolist() == [0, 0, 0, -1, -1, -1, 1, 1, 1, 2, -1, -1]
+    assert about[:, 2].tolist() == [1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]
+    assert np.allclose(about[:3, 1], [1 / 3, 2 / 3, 1], atol=1e-3)
+    assert np.array_equal(frames_of_words(words, 5, 8), about[5:8])
+
+
+def test_a_word_that_begins_later_is_unknown():
+    assert (frames_of_words([Word("later", 1.0, 2.0)], 0, 30)[:, 0] == -1).all()
+
+
+def test_rows_of_a_vocabulary_give_back_the_words():
+    about = np.array([[-1, 0, 0, 2], [5, -1, 5, 6]], np.float32)
+    spoken = [{0: "so", 2: "it"}, {5: "it", 6: "goes"}]
+    rows, vocabulary = word_rows(about, spoken)
+    named = [[None if r == 0 else vocabulary[r - 1] for r in row] for row in rows.tolist()]
+    assert named == [[None, "so", "so", "it"], ["it", None, "it", "goes"]]
+    assert word_rows(np.full((1, 3), -1.0), [{}])[0].tolist() == [[0, 0, 0]]
+
+
+def test_case_and_punctuation_do_not_make_another_word():
+    assert [spoken_form(w) for w in ("Stop!", "“don't”", "well,", "…")] == [
+        "stop",
+        "don't",
+        "well",
+        "",
+    ]
+
+
+def test_beats_mean_nothing_and_takes_without_labels_are_unknown():
+    labels = [
+        {"label": "01_beat_align", "start_s": 0.0, "end_s": 0.1, "score": 0.1},
+        {"label": "05_iconic_l", "start_s": 0.1, "end_s": 0.2, "score": 0.7},
+        {"label": "shrug", "start_s": 0.2, "end_s": 0.3, "score": None},
+    ]
+    import pyarrow as pa
+
+    found = meaning_of(pa.table({"semantics": [labels]}), 12)
+    assert np.allclose(found[[0, 3, 6, 9]], [[0.1, 0], [0.7, 1], [1, 1], [0, 0]])
+    assert (meaning_of(pa.table({"semantics": pa.nulls(1)}), 3) == -1).all()
+
+
+def test_windows_hold_the_speech_of_their_own_frames(generator_task, speech_takes):
+    """A window's features, words and labels are those of the take at its place."""
+    task = generator_task("semges")
+    view = task.view()
+    ref = next(ref for ref in read_catalog(speech_takes) if view.count(ref))
+    take = read_columns(speech_takes, ref, view.columns)
+    rows = view.cut(ref, take, range(view.count(ref)))
+    frames = task.config.windows().frames
+    starts = view._windows.starts(ref, np.arange(view.count(ref)))
+    from gestray.generators.windows import features_of_take
+
+    whole = features_of_take(ref, take, view.speech)
+    speech = stack_frames(rows["speech"], frames)
+    words = [word["word"] for word in ref.words]
+    for number, start in enumerate(starts):
+        assert np.array_equal(speech[number], whole[start : start + frames])
+        heard = {
+            spoken_form(word["word"])
+            for word in ref.words
+            if word["start_s"] * 30 < start + frames - 1 and word["end_s"] * 30 > start + 1
+        }
+        assert heard <= {word for _, word in rows["spoken"][number].as_py()}
+        assert all(words[n].casefold().startswith(w[:2]) for n, w in rows["spoken"][number].as_py())
+
+
+def test_text_is_spoken_with_its_words_in_time():
+    speech = speak("Stop! I have no idea.\nCafé number 7")
+    assert [w.word for w in speech.words] == [
+        "Stop",
+        "I",
+        "have",
+        "no",
+        "idea",
+        "Cafe",
+        "number",
+        "7",
+    ]
+    times = [(word.start_s, word.end_s) for word in speech.words]
+    assert all(0.4 < start < end for start, end in times) and times == sorted(times)
+    assert times[-1][1] < len(speech.samples) / 16_000
+    loud = np.abs(speech.samples[int(times[0][0] * 16_000) : int(times[0][1] * 16_000)]).max()
+    assert loud > 0.1 and np.abs(speech.samples[:4000]).max() == 0
+
+
+@pytest.mark.parametrize("text", ["", " \n", "…", "你好"])
+def test_text_without_words_is_refused(text):
+    with pytest.raises(UserError, match="found no word in Latin letters"):
+        speak(text)
