@@ -16,6 +16,9 @@ from gestray.tokenizers.config import preset as tokenizer_preset
 from gestray.tokenizers.task import TokenizerTask
 from gestray.training.checkpoint import MODEL, save_config, save_model
 from gestray.views.catalog import read_catalog, read_columns
+from tests.jobs.conftest import gestray
+
+__all__ = ["gestray"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,151 @@
+"""Seconds of motion a second: speech in, motion out, features of speech and words included.
+
+    python benchmarks/generation.py --json
+
+`ratio` is the real-time factor of `semtalk`, the default generator at size `small`, in a stream
+of a minute of synthetic speech with its words. `also` has the limit, the bare forward passes of
+network and decoder on what was computed before; the same for `semges`; how long after the
+first second of speech the first motion is there; and how memory grows over ten minutes. Weights
+are random: speed does not depend on them.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from side_by_side import Comparison, alternate, main
+
+from gestray.corpora.beat2 import list_takes, read_take
+from gestray.corpora.synthetic import write_corpus
+from gestray.generators.config import TrainedGenerator, preset
+from gestray.generators.contract import Speech
+from gestray.generators.model import CodeGenerator
+from gestray.generators.session import Session
+from gestray.speech.audio import SAMPLE_RATE, pcm16_to_float
+from gestray.tokenizers.config import preset as tokenizer_preset
+from gestray.tokenizers.model import MotionTokenizer
+from gestray.training.task import Batch
+
+SECONDS = 60
+MINUTES = 10
+
+
+def generator(name: str, windows: Batch) -> CodeGenerator:
+    """A generator of a preset over a tokenizer whose codebooks have seen some motion."""
+    config = tokenizer_preset(name).model
+    torch.manual_seed(0)
+    tokenizer = MotionTokenizer(config)
+    tokenizer.start([{column: windows[column] for column in tokenizer.columns}])
+    training = preset(name)
+    trained = TrainedGenerator(generator=training.model, tokenizer=config, speakers=("a", "b"))
+    model = CodeGenerator(trained)
+    model.tokenizer.load_state_dict(tokenizer.state_dict())
+    return model.eval()
+
+
+def real_time_factor(model: CodeGenerator, speech: Speech) -> float:
+    """Of a stream in pieces of a tenth of a second; words are looked up for the first time."""
+    model.network.heard.words.encoder._known.clear()  # type: ignore[attr-defined]
+    began = time.perf_counter()
+    frames = sum(len(part) for part in model.stream(pieces(speech, 0.1), "a"))
+    return frames / 30 / (time.perf_counter() - began)
+
+
+def pieces(speech: Speech, seconds: float) -> Iterator[Speech]:
+    size, given = round(seconds * SAMPLE_RATE), 0
+    for first in range(0, len(speech.samples), size):
+        end_s = (first + size) / SAMPLE_RATE
+        known = sum((word.start_s or 0) < end_s for word in speech.words)
+        yield Speech(speech.samples[first : first + size], speech.words[given:known])
+        given = known
+
+
+def bare(model: CodeGenerator) -> float:
+    """Network and decoder alone, again and again for one window."""
+    session = Session(model, [1], [0], 1.0)
+    window, noise = session._window(), session._draw()
+    first, last = session.past, session.past + session.hop
+    books = model.books
+    hops, frames = 60, session.hop * session.per_token
+    began = time.perf_counter()
+    with torch.inference_mode():
+        for _ in range(hops):
+            answer = model.network.answer(window, first, last, books, noise)
+            session.motion.push(answer)
+    return hops * frames / 30 / (time.perf_counter() - began)
+
+
+def first_motion_ms(model: CodeGenerator, speech: Speech) -> float:
+    """From the first second of speech to the first motion; the model is loaded, words are new."""
+    model.network.heard.words.encoder._known.clear()  # type: ignore[attr-defined]
+    began = time.perf_counter()
+    next(model.stream(pieces(speech, 1.0), "a"))
+    return 1000 * (time.perf_counter() - began)
+
+
+def growth_mb(model: CodeGenerator, speech: Speech) -> float:
+    """By how much the process grows from the second minute of a stream to the tenth."""
+    process, sizes = psutil.Process(), []
+
+    def minutes() -> Iterator[Speech]:
+        for number in range(MINUTES):
+            sizes.append(process.memory_info().rss / 2**20)
+            for piece in pieces(speech, 1.0):
+                later = tuple(
+                    type(w)(w.word, (w.start_s or 0) + 60 * number, (w.end_s or 0) + 60 * number)
+                    for w in piece.words
+                )
+                yield Speech(piece.samples, later)
+
+    for _ in model.stream(minutes(), "a"):
+        pass
+    return process.memory_info().rss / 2**20 - sizes[1]
+
+
+def measure(runs: int) -> Comparison:
+    with tempfile.TemporaryDirectory() as folder:
+        write_corpus(Path(folder), takes=1, seed=5, seconds=float(SECONDS), speech=True)
+        take = read_take(folder, list_takes(folder).take_ids[0])
+    assert take.audio is not None and take.poses is not None
+    speech = Speech(pcm16_to_float(take.audio)[: SECONDS * SAMPLE_RATE], tuple(take.words or ()))
+    whole = len(take.poses) // 64 * 64
+
+    def clips(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values[:whole].reshape(-1, 64, values.shape[1]).copy())
+
+    assert take.trans is not None and take.expressions is not None
+    windows = {
+        "poses": clips(take.poses),
+        "trans": clips(take.trans - take.trans[0]),
+        "expressions": clips(take.expressions),
+    }
+    models = {name: generator(name, windows) for name in ("semtalk", "semges")}
+    ways: dict[str, Callable[[], float]] = {}
+    for name, model in models.items():
+        ways[name] = lambda model=model: real_time_factor(model, speech)  # type: ignore[misc]
+        ways[f"{name}, bare"] = lambda model=model: bare(model)  # type: ignore[misc]
+    found = alternate(ways, runs)
+    also: dict[str, object] = {
+        f"{name} times real time": value for name, value in found.items() if name != "semtalk"
+    }
+    for name, model in models.items():
+        times = [first_motion_ms(model, speech) for _ in range(2 * runs)]
+        also[f"{name} first motion ms"] = statistics.median(times)
+        also[f"{name} first motion ms, worst"] = max(times)
+        also[f"{name} grows MB from minute 2 to {MINUTES}"] = growth_mb(model, speech)
+        print(f"{name}: {times}", file=sys.stderr)
+    also["threads"] = torch.get_num_threads()
+    unit = "seconds of motion a second"
+    return Comparison(found["semtalk"], 1.0, unit, runs, also)
+
+
+if __name__ == "__main__":
+    main("generation", "Motion for speech against real time.", measure)

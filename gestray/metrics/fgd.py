@@ -1,0 +1,141 @@
+"""Fréchet gesture distance (Yoon et al. 2020): how far generated motion as a whole is from real.
+
+Motion goes through an autoencoder trained on recorded motion; its latent frames, pooled over
+all clips, are taken for a Gaussian on either side, and the distance is that of two Gaussians.
+The autoencoder must be that of the corpus: a figure compares with those of the same one only.
+
+Shapes: B clips, T frames, K latent frames (T / 4), D latent width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gestray.config import Config
+from gestray.motion.rotations import axis_angle_to_matrix, matrix_to_sixd
+from gestray.store import Folder
+from gestray.training.checkpoint import load_pretrained
+from gestray.training.config import LoopConfig
+from gestray.training.task import Batch
+from gestray.views.frames import stack_frames
+from gestray.views.windows import WindowConfig, Windows
+
+FRAMES_PER_LATENT = 4
+
+
+class MotionAutoencoderConfig(Config):
+    """Args:
+    width: channels of the convolutions.
+    dim: D.
+    """
+
+    width: int = Field(160, ge=8)
+    dim: int = Field(64, ge=2)
+
+
+class MotionAutoencoderTraining(Config):
+    """Everything that training the autoencoder needs."""
+
+    model: MotionAutoencoderConfig = MotionAutoencoderConfig()
+    windows: WindowConfig = WindowConfig(random=0)
+    loop: LoopConfig = LoopConfig(steps=400, batch_size=64, learning_rate=1e-3)
+
+
+class MotionAutoencoder(nn.Module):
+    """6D rotations of all 55 joints to latent frames and back, by convolutions."""
+
+    def __init__(self, config: MotionAutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, joints = config.width, 330
+        self.encoder = nn.Sequential(
+            nn.Conv1d(joints, width, 3, padding=1), nn.SiLU(),
+            nn.Conv1d(width, width, 4, stride=2, padding=1), nn.SiLU(),
+            nn.Conv1d(width, width, 4, stride=2, padding=1), nn.SiLU(),
+            nn.Conv1d(width, config.dim, 3, padding=1),
+        )  # fmt: skip
+        self.decoder = nn.Sequential(
+            nn.Conv1d(config.dim, width, 3, padding=1), nn.SiLU(),
+            nn.ConvTranspose1d(width, width, 4, stride=2, padding=1), nn.SiLU(),
+            nn.ConvTranspose1d(width, width, 4, stride=2, padding=1), nn.SiLU(),
+            nn.Conv1d(width, joints, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(self, poses: Tensor) -> tuple[Tensor, Tensor]:
+        """Of axis-angle poses (B, T, 165), their 6D rotations and those rebuilt (B, T, 330)."""
+        recorded = _sixd(poses)
+        return recorded, self.decoder(self.encoder(recorded.transpose(1, 2))).transpose(1, 2)
+
+    @torch.inference_mode()
+    def latents(self, clips: Sequence[np.ndarray]) -> np.ndarray:
+        """Latent frames (N, D) of clips of poses (T, 165), float64; less than a frame's rest
+        is left out."""
+        found = []
+        for clip in clips:
+            whole = len(clip) // FRAMES_PER_LATENT * FRAMES_PER_LATENT
+            sixd = _sixd(torch.from_numpy(np.array(clip[None, :whole], np.float32)))
+            found.append(self.encoder(sixd.transpose(1, 2))[0].T.numpy())
+        return np.concatenate(found).astype(np.float64)
+
+    @classmethod
+    def from_folder(cls, folder: Folder) -> MotionAutoencoder:
+        """Load a trained one, in evaluation mode on the CPU."""
+        return load_pretrained(folder, cls, MotionAutoencoderConfig)
+
+
+def _sixd(poses: Tensor) -> Tensor:
+    return matrix_to_sixd(axis_angle_to_matrix(poses.unflatten(-1, (-1, 3)))).flatten(-2)
+
+
+@dataclass(frozen=True)
+class MotionAutoencoderTask:
+    """`gestray.training.task.Task` of the autoencoder."""
+
+    config: MotionAutoencoderTraining
+
+    def view(self, split: str = "train") -> Windows:
+        return Windows(self.config.windows, split)
+
+    def build(self) -> nn.Module:
+        return MotionAutoencoder(self.config.model)
+
+    def start(self, model: nn.Module, batches: Iterator[Batch]) -> None:
+        """Nothing: the weights start at random."""
+
+    def compiled(self, model: nn.Module) -> Iterator[nn.Module]:
+        yield from model.children()
+
+    def collate(self, rows: pa.Table) -> Batch:
+        return {"poses": torch.from_numpy(stack_frames(rows["poses"], self.config.windows.frames))}
+
+    def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        recorded, rebuilt = model(batch["poses"])
+        parts = {
+            "rotation": functional.l1_loss(rebuilt, recorded),
+            "velocity": functional.l1_loss(rebuilt.diff(dim=1), recorded.diff(dim=1)),
+        }
+        return parts["rotation"] + parts["velocity"], parts
+
+
+def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Between the Gaussians of two sets of vectors (N, D) and (M, D), N and M at least 2.
+
+    |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) (Dowson and Landau 1982). The trace of the root is
+    taken of √Σ₁ Σ₂ √Σ₁, which has the same eigenvalues and is symmetric, so that no complex
+    numbers and no iteration come in.
+    """
+    means = [np.mean(x, axis=0) for x in (one, other)]
+    spreads = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (one, other)]
+    values, vectors = np.linalg.eigh(spreads[0])
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ spreads[1] @ root), 0)).sum()
+    apart = float(np.square(means[0] - means[1]).sum())
+    return max(0.0, apart + float(np.trace(spreads[0]) + np.trace(spreads[1]) - 2 * shared))
