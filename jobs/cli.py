@@ -58,9 +58,11 @@ tokenizer = _group("tokenizer", "Motion to tokens.")
 anchors = _group("anchors", "Tokens to semantic motion anchors.")
 encoder = _group("encoder", "Transcripts and gestures in one space.")
 _group("generator", generator_cli.app)
+_group("metrics", generator_cli.metrics)
 app.command("generate")(generator_cli.generate)
 index = _group("index", "Search recorded gestures.")
 evaluate = _group("evaluate", "Methods side by side on test data.")
+evaluate.command("generation")(generator_cli.evaluate_generation)
 models = _group("models", "Pretrained models.")
 
 

@@ -24,6 +24,43 @@ from jobs.command import (
 from jobs.display import metrics_table, remarks, results
 
 app = group("Speech to motion.")
+metrics = group("What figures need to be trained beforehand.")
+
+
+@metrics.callback()
+def _metrics() -> None:
+    """Keeps `train-fgd` a command of its own while it is the only one."""
+
+
+@metrics.command("train-fgd")
+def metrics_train_fgd(
+    overrides: Overrides = None,
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the autoencoder that Fréchet gesture distances are measured with.
+
+    Example: `gestray metrics train-fgd loop.steps=2000`. Figures compare with those of the same
+    one only.
+    """
+    run_by_hand("metrics.train-fgd", name or "fgd", store, inputs, overrides, as_json)
+
+
+def evaluate_generation(
+    overrides: Overrides = None,
+    store: Store = None,
+    name: Name = None,
+    inputs: Inputs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score generators on the speech of test takes.
+
+    Example: `gestray evaluate generation --input semges=URI --input semtalk=URI seeds=[0,1,2]`,
+    where each URI is an artifact of kind generator and each role the name of its row.
+    """
+    run_by_hand("evaluate.generation", name or "generation", store, inputs, overrides, as_json)
 
 
 @app.command("train")

@@ -38,6 +38,8 @@ _STAGES = {
     "encoder.embed": "jobs.encoder:EMBED",
     "speech.features": "jobs.generator:FEATURES",
     "generator.train": "jobs.generator:TRAIN",
+    "metrics.train-fgd": "jobs.generate_scores:TRAIN_FGD",
+    "evaluate.generation": "jobs.generate_scores:SCORES",
     "index.build": "jobs.index:BUILD",
     "evaluate.retrieval": "jobs.evaluate:RETRIEVAL",
 }

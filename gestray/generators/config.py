@@ -100,8 +100,8 @@ class GeneratorConfig(Config):
         speech: its features.
         text: the frozen model that words are looked up in, each by itself.
         width, heads, dropout: of the transformers.
-        forgets: share of training windows that begin without a past; of the others' codes,
-            that many are wrong, since in use they are the generator's own.
+        forgets: share of training windows that know less of their past than all of it; half
+            that share of the known codes is wrong, since in use they are the generator's own.
         stays: from token to token, how much of what is drawn stays as it was. Each token is
             still drawn as likely as it is, but neighbours do not differ by chance.
     """
