@@ -273,10 +273,16 @@ def encoder_train(
     inputs: Inputs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a dual encoder. Presets: direct, sma. Example: `gestray encoder train --preset sma`."""
+    """Train a dual encoder: text, speech or both, and gestures, in one space.
+
+    Presets: direct, tmr, gesturediffuclip, gestsync, clip4clip, jegal, sma. Examples: `gestray
+    encoder train --preset sma`; `gestray encoder train --preset jegal model.query=speech`.
+    """
 
     def skip(config: Any) -> frozenset[str]:
-        return frozenset() if config.model.objectives.needs_anchors else frozenset({"anchors"})
+        anchors, tokens = config.model.objectives.needs_anchors, config.model.motion.input
+        unused = {"anchors": not anchors, "tokenizer": tokens != "tokens"}
+        return frozenset(role for role in unused if unused[role])
 
     values = {"preset": preset, "size": size}
     run_by_hand("encoder.train", name or preset, store, inputs, overrides, as_json, values, skip)

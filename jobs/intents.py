@@ -164,7 +164,7 @@ def _add_similarities(rows: Sequence[dict[str, Any]]) -> None:
     import torch
 
     from gestray.encoders.config import TextTowerConfig
-    from gestray.encoders.towers import TextEncoder
+    from gestray.encoders.towers.text import TextEncoder
 
     both = [row for row in rows if row["gold_text"] and row["found_text"]]
     if not both:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gestray.encoders.config import TextTowerConfig
-from gestray.encoders.towers import TextEncoder
+from gestray.encoders.towers.text import TextEncoder
 from gestray.speech.features import FRAMES_PER_S
 from gestray.speech.words import Word
 

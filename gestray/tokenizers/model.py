@@ -159,6 +159,12 @@ class MotionTokenizer(nn.Module):
         self.train(was_training)
         return codes
 
+    @torch.no_grad()
+    def vectors(self, codes: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Codebook vectors (B, K, D) of codes per part (B, K, L), summed over their levels."""
+        self._check_codes(codes)
+        return {part: stream.quantizer.decode(codes[part]) for part, stream in self._streams()}
+
     def decode(self, codes: dict[str, Tensor]) -> Tensor:
         """Poses, axis-angle (B, T, 165), of codes: those of `decode_motion`."""
         return self.decode_motion(codes).poses

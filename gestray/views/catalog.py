@@ -78,7 +78,7 @@ def read_columns(takes: Folder, ref: TakeRef, columns: Sequence[str]) -> pa.Tabl
 
 
 def takes_without(takes: Folder, catalog: Sequence[TakeRef], column: str) -> list[str]:
-    """Ids of the takes whose `column` of motion is null, from the shards' footers alone."""
+    """Ids of the takes whose `column`, of motion or sound, is null, from the shards' footers."""
     lacking = []
     for ref in catalog:
         opened = patiently(partial(_open_shard, takes, ref.shard), f"read {takes.path(ref.shard)}")
@@ -86,6 +86,6 @@ def takes_without(takes: Folder, catalog: Sequence[TakeRef], column: str) -> lis
         chunks = (row_group.column(number) for number in range(row_group.num_columns))
         values = next(c for c in chunks if c.path_in_schema.partition(".")[0] == column)
         # A null take is one value, itself null; a take with motion has many frames.
-        if values.num_values <= 1:
+        if values.num_values <= 1 and values.statistics.null_count:
             lacking.append(ref.take_id)
     return lacking

@@ -18,11 +18,13 @@ from pydantic import Field
 
 from gestray.config import Config
 from gestray.corpora.splits import spans
-from gestray.corpora.take import FPS, motion_from_column
+from gestray.corpora.take import FPS, TAKE_SCHEMA, motion_from_column
+from gestray.errors import UserError
+from gestray.speech.audio import SAMPLE_RATE
 from gestray.views.catalog import TakeRef
 from gestray.views.frames import cut_frames
 
-COLUMNS = ("poses",)
+_SAMPLE_BYTES = 2
 
 
 class PhraseConfig(Config):
@@ -70,7 +72,7 @@ def phrases_of(ref: TakeRef, config: PhraseConfig) -> list[Phrase]:
     if ref.num_frames is None or not ref.words:
         return []
     motion_s = ref.num_frames / FPS
-    timed = all(word["start_s"] is not None for word in ref.words)
+    timed = has_times(ref.words)
     runs = _runs(ref.words, config) if timed else [list(ref.words)]
     found = []
     for number, run in enumerate(runs):
@@ -92,6 +94,11 @@ def phrases_of(ref: TakeRef, config: PhraseConfig) -> list[Phrase]:
                 phrase_id = f"{ref.take_id}:{first:06d}-{last:06d}"
                 found.append(Phrase(phrase_id, split, first, last, text, tuple(run)))
     return found
+
+
+def has_times(words: Sequence[dict[str, Any]]) -> bool:
+    """Whether all words say when they are spoken."""
+    return all(word["start_s"] is not None for word in words)
 
 
 def _runs(words: Sequence[dict[str, Any]], config: PhraseConfig) -> list[list[dict[str, Any]]]:
@@ -140,16 +147,50 @@ def phrase_rows(ref: TakeRef, phrases: Sequence[Phrase], poses: np.ndarray) -> p
     )
 
 
+def words_of(phrases: Sequence[Phrase]) -> pa.Array:
+    """Their words, with times in seconds of the take, as a take's column has them."""
+    return pa.array([phrase.words for phrase in phrases], TAKE_SCHEMA.field("words").type)
+
+
+def cut_audio(ref: TakeRef, phrases: Sequence[Phrase], audio: bytes | None) -> pa.Array:
+    """PCM of each phrase, as many samples as its frames last; silence where the take's ends.
+
+    Raises:
+        UserError: the take has no audio.
+    """
+    if audio is None:
+        raise UserError(
+            f"take {ref.take_id!r} has no audio, and this method listens; ingest a corpus whose "
+            "takes all have audio, or choose a method that reads (model.query=text)"
+        )
+
+    def cut(phrase: Phrase) -> bytes:
+        first, last = (
+            round(frame / FPS * SAMPLE_RATE) * _SAMPLE_BYTES
+            for frame in (phrase.first, phrase.last)
+        )
+        return audio[first:last].ljust(last - first, b"\0")
+
+    return pa.array([cut(phrase) for phrase in phrases], pa.binary())
+
+
 @dataclass(frozen=True)
 class Phrases:
-    """View of the phrases of one split, or of all where `split` is None."""
+    """View of the phrases of one split, or of all where `split` is None.
+
+    Args:
+        words: rows have their words with times as well.
+        audio: and their PCM.
+    """
 
     config: PhraseConfig
     split: str | None
+    words: bool = False
+    audio: bool = False
 
     @property
     def columns(self) -> Sequence[str]:
-        return COLUMNS
+        return ("poses", "audio") if self.audio else ("poses",)
 
     def count(self, ref: TakeRef) -> int:
         return len(self._phrases(ref))
@@ -162,7 +203,12 @@ class Phrases:
         chosen = [phrases[sample % len(phrases)] for sample in samples]
         poses = motion_from_column(take["poses"])
         assert poses is not None, "a take without motion has no phrases"
-        return phrase_rows(ref, chosen, poses)
+        rows = phrase_rows(ref, chosen, poses)
+        if self.words:
+            rows = rows.append_column("words", words_of(chosen))
+        if self.audio:
+            rows = rows.append_column("audio", cut_audio(ref, chosen, take["audio"][0].as_py()))
+        return rows
 
     def _phrases(self, ref: TakeRef) -> list[Phrase]:
         found = phrases_of(ref, self.config)

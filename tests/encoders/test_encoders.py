@@ -8,13 +8,32 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gestray.encoders.config import preset
+from gestray.encoders.config import PRESETS, EncoderConfig, preset
 from gestray.encoders.model import DualEncoder
-from gestray.encoders.objectives import info_nce
-from gestray.encoders.task import EncoderTask, pad_poses
+from gestray.encoders.task import EncoderTask, pad_audio, pad_poses
+from gestray.encoders.towers.encoded import Pooling, pool_spans
+from gestray.encoders.towers.speech import SpeechTower, log_mel
+from gestray.encoders.towers.text import TextEncoder
 from gestray.errors import UserError
-from gestray.store import Folder
-from gestray.training.checkpoint import MODEL, save_config, save_model
+from gestray.tokenizers.config import TokenizerConfig
+
+SMALL_TOKENIZER = TokenizerConfig(
+    quantizers=2, codebook_size=8, code_dim=8, width=16, depth=2, frames_per_token=4
+)
+
+
+def model_of(name: str, **changes: object) -> EncoderConfig:
+    """A preset's model with small towers."""
+    values = preset(name).model.model_dump()
+    values["dim"] = 16
+    for tower in ("motion", "text"):
+        layers = min(values[tower]["layers"], 1)
+        values[tower] |= {"heads": 2, "layers": layers, "dropout": 0.0}
+    values["motion"] |= {"width": 16, "feedforward": 16}
+    values["speech"] |= {"channels": (4, 4), "dropout": 0.0}
+    if values["motion"]["input"] == "tokens":
+        values["motion"]["tokenizer"] = SMALL_TOKENIZER
+    return EncoderConfig.model_validate(values | changes)
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +42,71 @@ def encoder() -> DualEncoder:
     return DualEncoder(preset("sma").model).eval()
 
 
-def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+def some_batch(count: int, seed: int = 0) -> dict:
+    """A batch as `EncoderTask.collate` makes it, of phrases of different lengths."""
     generator = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1)
+    texts = ["I have no idea", "come here", "a big ball over there", "stop", "two of them now"]
+    texts = [texts[number % 5] + " well" * (number // 5) for number in range(count)]
+    words = [text.split() for text in texts]
+    frames = [30 + 7 * number for number in range(count)]
+    motions = [torch.randn(n, 165, generator=generator).mul(0.3).numpy() for n in frames]
+    sounds = [
+        torch.randn(round(n / 30 * 16000), generator=generator).mul(3000).short().numpy()
+        for n in frames
+    ]
+    poses, lengths = pad_poses([motion.tobytes() for motion in motions], 300)
+    waveform, samples = pad_audio([sound.tobytes() for sound in sounds])
+    spans = torch.full((count, max(map(len, words)), 2), math.nan)
+    for row, said, n in zip(spans, words, frames, strict=True):
+        edges = torch.linspace(0, n / 30, len(said) + 1)
+        row[: len(said)] = torch.stack([edges[:-1], edges[1:]], dim=1)
+    batch = {
+        "poses": poses,
+        "frames": lengths,
+        "text": texts,
+        "words": words,
+        "spans": spans,
+        "word_count": torch.tensor([len(said) for said in words]),
+        "waveform": waveform,
+        "samples": samples,
+    }
+    for kind in ("text", "form", "intent"):
+        batch |= {kind: texts, f"{kind}_key": torch.arange(count)}
+        batch[f"{kind}_weight"] = torch.ones(count)
+    return batch
 
 
-def test_an_embedding_does_not_depend_on_the_rest_of_the_batch(encoder):
-    motions = [torch.randn(n, 165) * 0.3 for n in (61, 90, 122)]
-    together = encoder.embed_motion(*pad_poses([m.numpy().tobytes() for m in motions], 300))
-    for motion, embedded in zip(motions, together, strict=True):
-        alone = encoder.embed_motion(motion[None], torch.tensor([len(motion)]))[0]
-        torch.testing.assert_close(alone, embedded, atol=1e-5, rtol=0)
+def cut(batch: dict, row: int) -> dict:
+    """One sample of a batch, without the padding the others made."""
+    one = {name: values[row : row + 1] for name, values in batch.items()}
+    one["poses"] = one["poses"][:, : one["frames"][0]]
+    one["spans"] = one["spans"][:, : one["word_count"][0]]
+    one["waveform"] = one["waveform"][:, : one["samples"][0]]
+    return one
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_how_far_others_reach_does_not_show(name):
+    """In no embedding of any method: of phrases, frames, words or moments."""
+    torch.manual_seed(0)
+    model = DualEncoder(model_of(name)).eval()
+    batch = some_batch(3)
+    together = model(batch)
+    motion, frames, real = model.gestures(batch["poses"], batch["frames"])
+    for row in range(3):
+        one = cut(batch, row)
+        for key, value in model(one).items():
+            expected = together[key][row : row + 1]
+            if value.ndim > 1:
+                expected = expected[:, : value.shape[1]]
+            torch.testing.assert_close(value, expected, atol=2e-5, rtol=0, msg=f"{name} {key}")
+        alone, alone_frames, _ = model.gestures(one["poses"], one["frames"])
+        torch.testing.assert_close(alone[0], motion[row], atol=1e-5, rtol=0)
+        torch.testing.assert_close(alone_frames[0], frames[row][real[row]], atol=1e-5, rtol=0)
         assert alone.norm().item() == pytest.approx(1, abs=1e-5)
+        for query in model.queries:
+            said, among = model.query(one, query), model.query(batch, query)
+            torch.testing.assert_close(said.pooled[0], among.pooled[row], atol=2e-5, rtol=0)
 
 
 def test_the_face_and_the_place_of_the_speaker_do_not_matter(encoder):
@@ -65,65 +137,156 @@ def test_like_texts_are_near_and_a_text_is_encoded_alike_alone_and_in_company(en
     assert torch.equal(F.normalize(fresh, dim=-1)[0], raw[1])
 
 
+def test_words_are_the_means_of_their_tokens(encoder):
+    """Against the text model's own hidden states and the tokens' places in the text."""
+    text = "unbelievable gesticulations everywhere"
+    vectors, real = encoder.text.words([text.split(), ["yes"]], torch.device("cpu"))
+    assert real.tolist() == [[True] * 3, [True, False, False]]
+    tokens = encoder.text._tokenizer(text, return_offsets_mapping=True, return_tensors="pt")
+    places = tokens.pop("offset_mapping")[0].tolist()
+    with torch.no_grad():
+        hidden = encoder.text.backbone(**tokens).last_hidden_state[0]
+    for word, vector in zip(text.split(), vectors[0], strict=True):
+        first, last = text.index(word), text.index(word) + len(word)
+        own = [i for i, (a, b) in enumerate(places) if first <= a < b <= last]
+        assert len(own) > 1 or word != "gesticulations"
+        torch.testing.assert_close(vector, hidden[own].mean(0), atol=1e-5, rtol=1e-4)
+
+
 def test_a_frozen_text_model_is_neither_trained_nor_stored(encoder):
     assert not [name for name in encoder.state_dict() if "backbone" in name]
-    full = preset("direct").model
-    full = full.model_copy(update={"text": full.text.model_copy(update={"train": "full"})})
-    assert [name for name, _ in DualEncoder(full).named_parameters() if "backbone" in name]
+
+
+def test_low_rank_changes_start_at_nothing_and_alone_are_learnt():
+    config = preset("direct").model.text.model_copy(update={"train": "lora", "rank": 2})
+    frozen = TextEncoder(config.model_copy(update={"train": "frozen"}))
+    lora = TextEncoder(config).eval()
+    device = torch.device("cpu")
+    torch.testing.assert_close(lora(["come here"], device), frozen(["come here"], device))
+    learnt = {name for name, value in lora.named_parameters() if value.requires_grad}
+    assert learnt and all(".up." in name or ".down." in name for name in learnt)
+    lora(["come here"], device).sum().backward()
+    assert all(p.grad is not None for p in lora.parameters() if p.requires_grad)
+
+
+def test_log_mel_places_tones_and_silence():
+    """A tone's energy is in the band whose filter has its frequency; silence is at -1.5."""
+    seconds = torch.arange(16000) / 16000
+    tone = 0.5 * torch.sin(2 * math.pi * 1000 * seconds)[None]
+    mel = log_mel(tone)
+    assert mel.shape == (1, 80, 100)
+    # On Slaney's scale 1000 Hz is 15 mel, of 45.245 at 8 kHz in 81 steps.
+    assert mel[0, :, 50].argmax().item() == round(15 / 45.245 * 81) - 1
+    assert log_mel(torch.zeros(1, 16000)).unique().item() == pytest.approx(-1.5)
+
+
+def test_a_sound_shows_where_it_is():
+    torch.manual_seed(0)
+    tower = SpeechTower(preset("jegal").model.speech, 16).eval()
+    quiet = torch.zeros(1, 32000)
+    loud = quiet.clone()
+    loud[:, 16000:19200] = torch.randn(3200) * 0.3
+    samples = torch.tensor([32000])
+    changed = (tower(loud, samples).steps - tower(quiet, samples).steps).abs().amax(-1)[0] > 1e-4
+    times = changed.nonzero()[:, 0] / tower.rate
+    assert tower.rate == 25
+    assert 0.8 <= times.min() <= 1.0 and 1.2 <= times.max() <= 1.4
+
+
+def test_pooling_of_spans_weighs_by_overlap():
+    steps = torch.tensor([[[0.0], [10.0], [20.0], [30.0]]])
+    real = torch.tensor([[True, True, True, False]])
+    spans = torch.tensor([[[0.0, 1.0], [0.5, 2.0], [9.0, 9.5], [math.nan, math.nan]]])
+    pooled = pool_spans(steps, real, spans, rate=1.0)
+    # The whole first; half of it and all of the second; the last real one; all of them.
+    assert pooled[0, :, 0].tolist() == pytest.approx([0.0, 20 / 3, 20.0, 10.0])
+
+
+def test_pools():
+    x = torch.tensor([[[1.0, 5.0], [3.0, -1.0], [99.0, 99.0]]])
+    real = torch.tensor([[True, True, False]])
+    assert Pooling("mean", 2)(x, real).tolist() == [[2.0, 2.0]]
+    assert Pooling("max", 2)(x, real).tolist() == [[3.0, 5.0]]
+    attention = Pooling("attention", 2)
+    weights = F.softmax(attention.query(x[0, :2]), dim=0)
+    torch.testing.assert_close(attention(x, real)[0], (weights * x[0, :2]).sum(0))
 
 
 def test_anchor_heads_exist_only_where_anchors_supervise(encoder):
-    assert set(encoder.heads) == {"transcript", "form", "intent"}
-    assert set(DualEncoder(preset("direct").model).heads) == {"transcript"}
+    assert set(encoder.heads) == {"form", "intent"}
+    assert not DualEncoder(preset("direct").model).heads
 
 
-def test_a_saved_encoder_is_the_same_encoder(encoder, tmp_path):
-    folder = Folder(str(tmp_path))
-    save_model(tmp_path / MODEL, encoder)
-    save_config(encoder.config, folder)
-    loaded = DualEncoder.from_folder(folder)
-    text = ["that is what I mean"]
-    assert torch.equal(loaded.embed_text(text), encoder.embed_text(text))
+def test_what_a_method_lacks_it_says():
+    deaf = DualEncoder(model_of("direct"))
+    with pytest.raises(UserError, match="does not listen"):
+        deaf.query(some_batch(1), "speech")
+    mute = DualEncoder(model_of("gestsync"))
+    with pytest.raises(UserError, match="does not read"):
+        mute.embed_text(["come here"])
+    assert mute.queries == ("speech",)
+    assert DualEncoder(model_of("jegal")).queries == ("text", "speech", "text+speech")
 
 
-def test_info_nce_is_the_closed_form():
-    a, b = unit(5, 8), unit(5, 8, seed=1)
-    scale = torch.tensor(3.0, dtype=torch.float64)
-    logits = (3 * a.float() @ b.float().T).double()
-    expected = 0.0
-    for i in range(5):
-        expected -= math.log(math.exp(logits[i, i]) / sum(math.exp(x) for x in logits[i]))
-        expected -= math.log(math.exp(logits[i, i]) / sum(math.exp(x) for x in logits[:, i]))
-    assert info_nce(a, b, scale).item() == pytest.approx(expected / 10, rel=1e-5)
+@pytest.mark.parametrize("fusion", ["concatenation", "average", "pairs"])
+def test_a_phrase_without_one_of_text_and_speech_is_embedded_by_the_other(fusion):
+    """Changing what is not used changes nothing; changing what is used does."""
+    torch.manual_seed(0)
+    model = DualEncoder(model_of("jegal", fusion=fusion)).eval()
+    batch, other = some_batch(2), some_batch(2, seed=1)
+    heard = {**batch, "waveform": other["waveform"]}
+    assert torch.equal(model.query(batch, "text").pooled, model.query(heard, "text").pooled)
+    for query in ("speech", "text+speech"):
+        changed = model.query(batch, query).pooled - model.query(heard, query).pooled
+        assert changed.norm() > 1e-4
+    read = {**batch, "words": [["other"] * len(words) for words in batch["words"]]}
+    assert torch.equal(model.query(batch, "speech").pooled, model.query(read, "speech").pooled)
 
 
-def test_pairs_that_belong_together_are_no_negatives():
-    a, b = unit(4, 8), unit(4, 8, seed=1)
-    scale = torch.tensor(2.0)
-    same = torch.eye(4, dtype=torch.bool)
-    same[0, 1] = same[1, 0] = True
-    gradient = {}
-    for name, mask in (("without", None), ("with", same)):
-        x = a.clone().requires_grad_()
-        loss = info_nce(x, b, scale, mask)
-        gradient[name] = torch.autograd.grad(loss, x)[0]
-    assert info_nce(a, b, scale, same) < info_nce(a, b, scale)
-    assert not torch.allclose(gradient["without"][0], gradient["with"][0])
+def test_modality_dropout_drops_one_of_the_two():
+    torch.manual_seed(0)
+    model = DualEncoder(model_of("jegal", modality_dropout=0.5))
+    kept = model._kept(torch.ones(4000, 1, dtype=torch.bool))
+    assert kept.sum(1).min() == 1
+    shares = [
+        ((kept == torch.tensor(row)).all(1)).float().mean() for row in ([1, 1], [0, 1], [1, 0])
+    ]
+    assert shares == pytest.approx([0.5, 0.25, 0.25], abs=0.03)
 
 
-def test_rows_without_a_pair_change_nothing():
-    a, b = unit(6, 8), unit(6, 8, seed=1)
-    scale = torch.tensor(2.0)
-    weight = torch.tensor([1.0, 0, 1, 1, 0, 1])
-    kept = weight.bool()
-    expected = info_nce(a[kept], b[kept], scale)
-    assert info_nce(a, b, scale, weight=weight).item() == pytest.approx(expected.item(), rel=1e-6)
-    assert info_nce(a, b, scale, weight=torch.zeros(6)).item() == 0
+@pytest.mark.s3
+@pytest.mark.parametrize("where", ["folder", "s3"])
+def test_a_saved_encoder_is_the_same_encoder(where, tmp_path, monkeypatch, request):
+    uri = str(tmp_path / "encoder")
+    if where == "s3":
+        for name, value in request.getfixturevalue("s3").items():
+            monkeypatch.setenv(name, value)
+        uri = "s3://gestray/encoders/saved"
+    torch.manual_seed(0)
+    model = DualEncoder(model_of("gesturediffuclip")).eval()
+    model.save_pretrained(uri)
+    loaded = DualEncoder.from_pretrained(uri)
+    assert not loaded.training
+    batch = some_batch(2)
+    assert torch.equal(loaded.embed_text(["come here"]), model.embed_text(["come here"]))
+    assert torch.equal(
+        loaded.embed_motion(batch["poses"], batch["frames"]),
+        model.embed_motion(batch["poses"], batch["frames"]),
+    )
 
 
 def test_an_unknown_preset_lists_the_known_ones():
-    with pytest.raises(UserError, match="known: direct, sma"):
+    with pytest.raises(UserError, match="known: direct, tmr, gesturediffuclip, gestsync"):
         preset("tmrr")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("size", ["small", "paper"])
+def test_presets_say_what_they_are_made_of(name, size):
+    training = preset(name, size)
+    assert training.model.objectives.needs_anchors == (name == "sma")
+    assert training.model.hears == (name in ("gestsync", "jegal"))
+    assert (training.model.text.train == "frozen") or size == "paper"
 
 
 def test_a_task_reads_phrases_of_the_training_split():

@@ -1,0 +1,164 @@
+"""The motion tower: poses to one vector a phrase, and one every few frames.
+
+Shapes: B batch, T frames, K positions (T / stride), C channels, D dimensions of the shared space.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gestray.corpora.take import FPS
+from gestray.encoders.config import MotionTowerConfig
+from gestray.encoders.towers.encoded import Encoded, Pooling, transformer
+from gestray.errors import UserError
+from gestray.motion.rotations import axis_angle_to_matrix, matrix_to_sixd
+from gestray.motion.skeleton import HANDS, UPPER
+from gestray.store import Folder
+from gestray.tokenizers.config import TokenizerConfig
+from gestray.tokenizers.model import MotionTokenizer
+from gestray.tokenizers.parts import columns_of
+
+# Gestures live in the upper body and the hands; where the speaker stands or
+# faces, and the face, are not part of them.
+GESTURE_JOINTS = (*UPPER, *HANDS)
+
+# Rotation and its change, which is small from frame to frame.
+_CHANNELS = 2 * 6 * len(GESTURE_JOINTS)
+_CHANGE_SCALE = 10.0
+
+
+class MotionTower(nn.Module):
+    """Transformer over patches of motion, or over the tokens of it.
+
+    Padding is zero in what goes in and masked after: how far others in the batch reach does not
+    show in an embedding.
+    """
+
+    def __init__(self, config: MotionTowerConfig, dim: int, variational: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        tokens = config.input == "tokens"
+        self.patches = TokenPatches(config) if tokens else FeaturePatches(config.stride)
+        self.patch = nn.Linear(self.patches.width, config.width)
+        positions = config.max_frames // self.stride + 1
+        self.position = nn.Parameter(torch.randn(positions, config.width) * 0.02)
+        self.layers = transformer(
+            config.width, config.layers, config.heads, config.feedforward, config.dropout
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.pool = Pooling(config.pool, config.width)
+        self.head = nn.Linear(config.width, dim)
+        self.log_variance = nn.Linear(config.width, dim) if variational else None
+
+    @property
+    def stride(self) -> int:
+        """Frames a position covers."""
+        return self.patches.stride
+
+    @property
+    def rate(self) -> float:
+        """Positions a second."""
+        return FPS / self.stride
+
+    def forward(self, poses: Tensor, frames: Tensor) -> Encoded:
+        """Of axis-angle poses (B, T, 165), `frames` (B,) of them real."""
+        return self.encode(self.patches(poses, frames), self.real(poses, frames))
+
+    def encode(self, patches_BKC: Tensor, real_BK: Tensor) -> Encoded:
+        """Of patches, as `patches` makes them."""
+        hidden_BKC = self.patch(patches_BKC) + self.position[: patches_BKC.shape[1]]
+        if len(self.layers.layers):
+            hidden_BKC = self.layers(hidden_BKC, src_key_padding_mask=~real_BK)
+        hidden_BKC = self.norm(hidden_BKC)
+        pooled_BC = self.pool(hidden_BKC, real_BK)
+        log_variance = None if self.log_variance is None else self.log_variance(pooled_BC)
+        return Encoded(self.head(pooled_BC), self.head(hidden_BKC), real_BK, log_variance)
+
+    def real(self, poses: Tensor, frames: Tensor) -> Tensor:
+        """Which positions have a frame that is real, bool (B, K)."""
+        count = -(-poses.shape[1] // self.stride)
+        return torch.arange(count, device=poses.device) * self.stride < frames[:, None]
+
+
+class FeaturePatches(nn.Module):
+    """6D rotations of the gesture's joints (Zhou et al. 2019) and their changes, patch by patch."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.width = _CHANNELS * stride
+
+    def forward(self, poses: Tensor, frames: Tensor) -> Tensor:
+        """(B, K, width), zero beyond what is real."""
+        rotations = axis_angle_to_matrix(poses.unflatten(-1, (-1, 3))[:, :, list(GESTURE_JOINTS)])
+        sixd_BTC = matrix_to_sixd(rotations).flatten(-2)
+        change_BTC = F.pad(sixd_BTC.diff(dim=1), (0, 0, 1, 0))
+        real_BT1 = (torch.arange(poses.shape[1], device=poses.device) < frames[:, None])[..., None]
+        features_BTC = torch.cat([sixd_BTC, _CHANGE_SCALE * change_BTC], dim=-1) * real_BT1
+        missing = -features_BTC.shape[1] % self.stride
+        features_BTC = F.pad(features_BTC, (0, 0, 0, missing))
+        return features_BTC.unflatten(1, (-1, self.stride)).flatten(-2)
+
+
+class TokenPatches(nn.Module):
+    """Codebook vectors of a frozen tokenizer, its streams side by side.
+
+    The tokenizer is part of the tower and saved with it, so that an encoder needs no other
+    artifact.
+    """
+
+    def __init__(self, config: MotionTowerConfig) -> None:
+        super().__init__()
+        if config.tokenizer is None:
+            raise UserError(
+                "motion.input=tokens needs a tokenizer; make one with `gestray tokenizer train`, "
+                "and give it with `--input tokenizer=URI`"
+            )
+        check_tokenizer(config.tokenizer)
+        self.tokenizer = MotionTokenizer(config.tokenizer).eval().requires_grad_(False)
+        self.stride = config.tokenizer.frames_per_token
+        self.width = len(config.tokenizer.parts) * config.tokenizer.code_dim
+        # Tokens on which one depends, to either side.
+        self.reach = sum(3**level for level in range(config.tokenizer.depth))
+
+    def load(self, tokenizer: Folder) -> None:
+        """Take over the weights of a trained tokenizer."""
+        weights = MotionTokenizer.from_folder(tokenizer).state_dict()
+        self.tokenizer.load_state_dict(weights)
+
+    def train(self, mode: bool = True) -> TokenPatches:
+        """Never: frozen codebooks do not move."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, poses: Tensor, frames: Tensor) -> Tensor:
+        """(B, K, width), zero beyond what is real."""
+        count = -(-poses.shape[1] // self.stride)
+        # Every motion holds its last frame beyond where any real token looks.
+        length = (count + self.reach) * self.stride
+        held = torch.arange(length, device=poses.device).minimum(frames[:, None] - 1)
+        poses = poses.gather(1, held[..., None].expand(-1, -1, poses.shape[-1]))
+        vectors_BKC = torch.cat(
+            [
+                vectors[:, :count]
+                for vectors in self.tokenizer.vectors(self.tokenizer.encode(poses)).values()
+            ],
+            dim=-1,
+        )
+        real_BK = torch.arange(count, device=poses.device) * self.stride < frames[:, None]
+        return vectors_BKC * real_BK[..., None]
+
+
+def check_tokenizer(config: TokenizerConfig) -> None:
+    """Refuse a tokenizer that is made of more than poses, or looks ahead without an end.
+
+    Raises:
+        UserError: names its parts.
+    """
+    if columns_of(config.parts) != ("poses",):
+        raise UserError(
+            f"motion.input=tokens takes a tokenizer of poses alone (presets sma, semges); this one "
+            f"has {', '.join(config.parts)}"
+        )
