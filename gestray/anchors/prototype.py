@@ -11,7 +11,7 @@ that cannot be told from another) is outside the domain.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -69,6 +69,10 @@ _WAYS: dict[Direction, Vector] = {
 }
 _COUNTED: tuple[HandShape, ...] = ("index", "two fingers", "three fingers", "four fingers")
 _PALM_CENTRE = float(np.linalg.norm(REST_OFFSETS[joint("left_middle1")])) / 2 / ARM_LENGTH
+# Half the distance of hands that are on each other: flat ones, fists.
+_HALF_HAND = (0.05, 0.11)
+# Still the same amplitude, for hands that are further away on average than where they touch.
+_FROM_AFAR = 1.35
 _PLACES, _CONTACT_PLACES = 4, 12
 _LEAD_FRAMES, _MARGIN_FRAMES = 36, 40
 _NOD, _SHAKE, _TILT = 0.13, 0.22, 0.2
@@ -183,10 +187,8 @@ def _stroke(hand: HandForm, choice: _Choice) -> HandStroke:
     """One hand's part in hand space; where it starts is settled by `_placed`."""
     path, way = hand.trajectory.path, np.array(_WAYS[hand.trajectory.direction], dtype=np.float64)
     length = _AMPLITUDE[hand.trajectory.amplitude]
-    if hand.contact != "none":
-        length *= (1.0, 0.8)[
-            choice.bulge
-        ]  # a hand that ends elsewhere than it is on average goes less far
+    if hand.contact != "none" and choice.bulge:
+        length *= _FROM_AFAR
     aside = np.array([(0.0, 1.0, 0.0), (0.0, 0.0, 1.0)][choice.bulge])
     if abs(way @ aside) > 0.5:
         aside = np.array([(1.0, 0.0, 0.0), (0.0, 0.0, 1.0)][choice.bulge])
@@ -238,15 +240,14 @@ def _progress(hand: HandForm, seconds: np.ndarray, moving_s: float) -> np.ndarra
 def _placed(hand: HandForm, path: HandPath, choice: _Choice) -> HandPath:
     """The path moved to where its palm is on average where the form says."""
     along = np.array(path.fingers) / np.linalg.norm(path.fingers)
-    places = _contact_places(hand) if hand.contact != "none" else _places(hand.location)
-    if not places:
-        places = _places(hand.location)
-    place = np.array(places[choice.place % len(places)])
-    middle = path.wrist.mean(axis=0) + _PALM_CENTRE * along
-    if hand.contact != "none":
-        middle = path.wrist[-1] + _PALM_CENTRE * along
-    wrist = path.wrist + place - middle
-    return HandPath(path.stroke, wrist, path.palm, path.fingers, path.fingers_rotvec)
+    mean = path.wrist.mean(axis=0)
+    places = _contact_places(hand, path.wrist[-1] - mean, choice) if hand.contact != "none" else []
+    places = places or _places(hand.location)
+    shift = np.array(places[choice.place % len(places)]) - mean - _PALM_CENTRE * along
+    # Where the elbow points is chosen for the stroke's place.
+    x, y, z = (np.array(path.stroke.start) + shift).tolist()
+    stroke = replace(path.stroke, start=(x, y, z))
+    return HandPath(stroke, path.wrist + shift, path.palm, path.fingers, path.fingers_rotvec)
 
 
 _GRID = [np.arange(-0.6, 1.25, 0.03), np.arange(-1.05, 1.15, 0.03), np.arange(0.0, 1.0, 0.03)]
@@ -279,18 +280,24 @@ def _places(where: Location) -> list[tuple[float, ...]]:
     return _apart(points, -score, 0.1, _PLACES)
 
 
-def _contact_places(hand: HandForm) -> list[tuple[float, ...]]:
-    """Points of the location from which a hand touches what it should."""
+def _contact_places(hand: HandForm, to_end: np.ndarray, choice: _Choice) -> list[tuple[float, ...]]:
+    """Points of the location from which a hand comes to touch what it should.
+
+    Args:
+        hand: what it is like.
+        to_end: from where the hand is on average to where it ends (3,).
+        choice: hands have no bend on their way to what they touch; it stands for their size.
+    """
     points = _locations().get(hand.location)
     if points is None:
         return []
-    x, y, z = points.T
+    x, y, z = (points + to_end).T
     if hand.contact == "chest":
         away = np.abs(np.hypot(x / 0.32, z / 0.2) - 1.22) + 0.2 * np.abs(y + 0.3)
     elif hand.contact == "head":
-        away = np.abs(np.linalg.norm((points - (0.05, 0.3, 0.14)) * (1, 0.7, 1), axis=1) - 0.2)
+        away = np.abs(np.linalg.norm(np.stack([x - 0.05, 0.7 * (y - 0.3), z - 0.14]), axis=0) - 0.2)
     else:
-        away = np.abs(x - 0.05) + 0.3 * np.abs(z - 0.5)
+        away = np.abs(x - _HALF_HAND[choice.bulge]) + 0.3 * np.abs(z - 0.5)
     return _apart(points, away, 0.05, _CONTACT_PLACES)
 
 

@@ -36,10 +36,6 @@ def gold_forms(seed: int) -> dict[str, PhysicalForm]:
     return forms
 
 
-# Their mean place and what they touch, or palm and reach, are hard to have at once.
-OUTSIDE = {"offer_to_listener 1", "join_hands 1"}
-
-
 def without_prototype(forms: dict[str, PhysicalForm]) -> set[str]:
     missing = set()
     for name, form in forms.items():
@@ -51,7 +47,7 @@ def without_prototype(forms: dict[str, PhysicalForm]) -> set[str]:
 
 
 def test_gold_forms_have_a_prototype_that_is_described_by_them() -> None:
-    assert without_prototype(gold_forms(0)) == OUTSIDE
+    assert not without_prototype(gold_forms(0))
 
 
 @pytest.mark.slow
