@@ -393,7 +393,7 @@ class _Stream(nn.Module):
 
     def encode(self, recorded: Frames) -> Tensor:
         """Codes (B, K, Q)."""
-        return self.quantizer(self._latent(self._patches(recorded)), 0)[1]
+        return self.quantizer.encode(self._latent(self._patches(recorded)))
 
     def decode(self, codes: Tensor) -> Frames:
         """The part of codes (B, K, L)."""

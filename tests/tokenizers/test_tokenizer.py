@@ -18,7 +18,7 @@ from gestray.motion.skeleton import FACE
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerTraining, preset
 from gestray.tokenizers.model import MotionTokenizer
-from gestray.tokenizers.quantizer import Quantizer
+from gestray.tokenizers.quantizer import BEAM, Quantizer
 from gestray.training.checkpoint import MODEL, save_config, save_model
 
 
@@ -193,6 +193,20 @@ def test_the_start_is_the_principal_components_of_the_first_batches():
     truth = recorded.rotations[:, :, :22]
     furthest = geodesic_distance(truth, torch.eye(3).expand_as(truth)).max()
     assert geodesic_distance(rebuilt, truth).max() < 0.03 * furthest
+
+
+def test_codes_are_the_best_of_all_where_the_beam_holds_every_first_code():
+    torch.manual_seed(0)
+    quantizer = Quantizer(dim=3, levels=2, size=BEAM, decay=0.9, dead_below=0.2, dropout=0.0)
+    first, second = (book.embed.copy_(torch.randn(1, BEAM, 3))[0] for book in quantizer.codebooks)
+    vectors = torch.randn(2, 50, 3)
+    codes = quantizer.encode(vectors)
+    pairs = (first[:, None] + second).flatten(0, 1)
+    nearest = (vectors[..., None, :] - pairs).norm(dim=-1).amin(-1)
+    torch.testing.assert_close((vectors - quantizer.decode(codes)).norm(dim=-1), nearest)
+    # One level after the other would do worse.
+    greedy = (vectors[..., None, :] - first).norm(dim=-1).argmin(-1)
+    assert (codes[..., 0] != greedy).any()
 
 
 def test_codebooks_start_with_something_left_for_every_level():
