@@ -92,6 +92,10 @@ class SmplxSource:
         )
         return Listing(tuple(entries), remarks=remarks)
 
+    def has(self, file: str) -> bool:
+        """Whether a file of this name, relative to the root, exists."""
+        return open_corpus(self.root).exists(file)
+
     def read_take(self, entry: TakeEntry) -> Take:
         file, sidecars = entry.detail
         corpus = open_corpus(self.root)

@@ -26,6 +26,12 @@ _ENDS = {
 }
 
 
+def bone_end(j: int, rest_offsets: np.ndarray = REST_OFFSETS) -> np.ndarray:
+    """Where the bone of a joint that no joint follows ends, metres from the joint (3,)."""
+    metres = _ENDS.get(JOINT_NAMES[j])
+    return _FINGER_TIP * rest_offsets[j].astype(np.float64) if metres is None else np.array(metres)
+
+
 def smplx_figure(
     poses: np.ndarray,
     trans: np.ndarray | None = None,
@@ -46,10 +52,7 @@ def smplx_figure(
     offsets = rest_offsets.astype(np.float64) * 100
     joints = []
     for i, (name, parent) in enumerate(zip(JOINT_NAMES, PARENTS.tolist(), strict=True)):
-        end = None
-        if i not in PARENTS[1:]:
-            metres = _ENDS.get(name)
-            end = _FINGER_TIP * offsets[i] if metres is None else np.array(metres) * 100
+        end = None if i in PARENTS[1:] else 100 * bone_end(i, rest_offsets)
         channels = _ROTATIONS if i else (*_POSITIONS, *_ROTATIONS)
         joints.append(BvhJoint(name, parent, offsets[i], channels, end))
     rotations = roma.rotvec_to_rotmat(

@@ -105,7 +105,7 @@ def inspect_figure(bvh: Bvh, skeleton: SkeletonMap, file: str) -> Figure:
         BadInput: the figure does not fit the map, or up or units can neither be
             detected nor are they stated.
     """
-    return _Source(bvh, skeleton, file).figure
+    return BvhFigure(bvh, skeleton, file).figure
 
 
 def retarget(bvh: Bvh, skeleton: SkeletonMap, file: str, fps: float = 30.0) -> Retargeted:
@@ -120,7 +120,7 @@ def retarget(bvh: Bvh, skeleton: SkeletonMap, file: str, fps: float = 30.0) -> R
     Raises:
         BadInput: see `inspect_figure`.
     """
-    source = _Source(bvh, skeleton, file)
+    source = BvhFigure(bvh, skeleton, file)
     world = source.world_rotations(fps)
     rest = source.rest_alignment()
     match = source.figure.match
@@ -140,7 +140,7 @@ def retarget(bvh: Bvh, skeleton: SkeletonMap, file: str, fps: float = 30.0) -> R
     return Retargeted(poses, source.root_path(fps), match.sources >= 0, source.figure)
 
 
-class _Source:
+class BvhFigure:
     """A BVH figure as the map reads it: its rest pose, its world, its size."""
 
     def __init__(self, bvh: Bvh, skeleton: SkeletonMap, file: str) -> None:
@@ -151,7 +151,7 @@ class _Source:
         self._parents = [j.parent for j in bvh.joints]
         self._offsets = torch.from_numpy(np.stack([j.offset for j in bvh.joints]))
         self.match = match_joints(skeleton, bvh, file)
-        self._rest = self._global(self._rest_rotations(skeleton))
+        self._rest = self._global(self.rest_rotations(skeleton))
         self._rest_places = self._places(self._rest, self._offsets)
         detected = [name for name in ("up", "units") if getattr(skeleton, name) == "detect"]
         up = self._detect_up() if skeleton.up == "detect" else skeleton.up
@@ -160,7 +160,7 @@ class _Source:
         # z up to y up: a quarter turn about x.
         half = np.sqrt(0.5) if up == "z" else 0.0
         turn = [-half, 0, 0, np.sqrt(1 - half**2)]
-        self._to_y_up = torch.tensor(turn, dtype=torch.float64)
+        self.to_y_up = torch.tensor(turn, dtype=torch.float64)
 
     # --- forward kinematics of the source -----------------------------------
 
@@ -196,7 +196,7 @@ class _Source:
                 places.append(places[parent] + step)
         return places
 
-    def _rest_rotations(self, skeleton: SkeletonMap) -> list[Tensor]:
+    def rest_rotations(self, skeleton: SkeletonMap) -> list[Tensor]:
         joints = self._bvh.joints
         if skeleton.rest == "first_frame":
             return [self._local(i, self._bvh.motion[:1]) for i in range(len(joints))]
@@ -339,7 +339,7 @@ class _Source:
             rotations = self._local(i, self._bvh.motion)
             local.append(resample_quaternions(rotations[:, None], self._bvh.fps, fps)[:, 0])
         turned = self._global(local)
-        return [roma.quat_product(self._to_y_up.expand_as(q), q) for q in turned]
+        return [roma.quat_product(self.to_y_up.expand_as(q), q) for q in turned]
 
     def root_path(self, fps: float) -> np.ndarray:
         """Position of the pelvis in metres at `fps`, for a figure of SMPL-X's height.
@@ -355,8 +355,8 @@ class _Source:
         for i in chain:
             place = place + roma.quat_action(turned, self._step(i))
             turned = roma.quat_product(turned, self._local(i, self._bvh.motion))
-        metres = place * self.figure.units * self._height_ratio()
-        upright = roma.quat_action(self._to_y_up.expand(len(place), 4), metres)
+        metres = place * self.figure.units * self.height_ratio()
+        upright = roma.quat_action(self.to_y_up.expand(len(place), 4), metres)
         return resample_linear(upright.numpy(), self._bvh.fps, fps)
 
     def _step(self, i: int) -> Tensor:
@@ -377,7 +377,7 @@ class _Source:
         step[:, order] = written if in_place else offset[:, order] + written
         return step
 
-    def _height_ratio(self) -> float:
+    def height_ratio(self) -> float:
         """Height of the pelvis above the ankles when standing, SMPL-X's over the source's."""
         up = self._facing()[:, 1]
         ours, theirs = 0.0, 0.0
