@@ -14,8 +14,8 @@ from gestray.anchors.engines import Engine, Sampling
 from gestray.anchors.grounding import LanguageModelGrounder
 from gestray.anchors.openai_engine import OpenAIConfig, OpenAIEngine
 from gestray.anchors.prompting import PromptConfig, prompt_hash
-from gestray.anchors.taxonomy import Taxonomy, load_taxonomy
-from gestray.artifacts import Artifact, Stage, StageResult, StageRun
+from gestray.anchors.taxonomy import TAXONOMY, Taxonomy, load_taxonomy
+from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.form import PhysicalForm
 from gestray.store import Folder
@@ -41,7 +41,6 @@ FORMS_SCHEMA = pa.schema(
         ("hold_end_s", pa.float64()),
     ]
 )
-TAXONOMY = "taxonomy.json"
 # Where they are in `gestray.form.GesturePhases`.
 _PHASES = {"stroke_start_s": "stroke_s", "stroke_end_s": "hold_s", "hold_end_s": "retraction_s"}
 
@@ -203,11 +202,6 @@ def language_model_grounder(config: GroundConfig, store: Folder) -> LanguageMode
     return LanguageModelGrounder(
         engine, taxonomy, config.prompt, config.sampling, config.retries, store
     )
-
-
-def taxonomy_of(anchors: Artifact) -> Taxonomy:
-    """The taxonomy that anchors were made with."""
-    return Taxonomy.model_validate_json(anchors.folder.read_bytes(TAXONOMY))
 
 
 def _engine(config: GroundConfig) -> Engine:

@@ -16,7 +16,7 @@ import typer
 import gestray
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
-from jobs import export_cli, generator_cli, ingest_cli, speech_cli
+from jobs import export_cli, generator_cli, ingest_cli, review_cli, speech_cli
 from jobs.command import (
     EVALUATIONS,
     AsJson,
@@ -56,6 +56,7 @@ _group("ingest", ingest_cli.app)
 _group("speech", speech_cli.app)
 tokenizer = _group("tokenizer", "Motion to tokens.")
 anchors = _group("anchors", "Tokens to semantic motion anchors.")
+anchors.add_typer(review_cli.app)
 encoder = _group("encoder", "Transcripts and gestures in one space.")
 _group("generator", generator_cli.app)
 _group("metrics", generator_cli.metrics)
@@ -240,11 +241,14 @@ def anchors_evaluate(
     Physical forms of recorded motion and, with a tokenizer, of what comes back from its tokens;
     intents and sentences of any anchors given by name. Examples: `gestray anchors evaluate
     split=val`; `gestray anchors evaluate --input rules=URI --input qwen=URI`; on a file of gold
-    clips `gestray anchors evaluate gold=clips.csv --input rules=URI`.
+    clips `gestray anchors evaluate gold=clips.csv --input rules=URI`; beside what people decided
+    `gestray anchors evaluate --input reviews=URI --input rules=URI`.
     """
+    reviewed = any(given.startswith("reviews=") for given in inputs or ())
 
     def skip(config: Any) -> frozenset[str]:
-        return frozenset({"takes", "tokenizer"}) if config.gold else frozenset()
+        without_motion = config.gold or reviewed
+        return frozenset({"reviews", *(("takes", "tokenizer") if without_motion else ())})
 
     run_by_hand("anchors.evaluate", name or "forms", store, inputs, overrides, as_json, skip=skip)
 
@@ -278,11 +282,12 @@ def encoder_train(
 
     Presets: direct, tmr, gesturediffuclip, gestsync, clip4clip, jegal, sma. Examples: `gestray
     encoder train --preset sma`; `gestray encoder train --preset jegal model.query=speech`.
+    Reviews (`gestray anchors review`), where there are any, have the last word about anchors.
     """
 
     def skip(config: Any) -> frozenset[str]:
         anchors, tokens = config.model.objectives.needs_anchors, config.model.motion.input
-        unused = {"anchors": not anchors, "tokenizer": tokens != "tokens"}
+        unused = {"anchors": not anchors, "reviews": not anchors, "tokenizer": tokens != "tokens"}
         return frozenset(role for role in unused if unused[role])
 
     values = {"preset": preset, "size": size}

@@ -21,6 +21,7 @@ from gestray.views.phrases import has_times, phrases_of
 from jobs.cluster import connect
 from jobs.display import remarks
 from jobs.phrases import count_phrases
+from jobs.reviews import say_what_is_overridden, supervision_of
 from jobs.rows import map_takes, read_rows, write_rows
 from jobs.training import last_losses, train_with_progress
 
@@ -45,6 +46,10 @@ def _train(run: StageRun[EncoderTraining]) -> StageResult:
                 row["form_text"] or None, row["intent_text"] if grounded else None
             )
         _check_overlap(run, set(supervised))
+        if reviews := run.inputs.get("reviews"):
+            say_what_is_overridden(reviews, list(supervised))
+            for phrase_id, texts in supervision_of(reviews).items():
+                supervised[phrase_id] = AnchorTexts(*texts)
     check_takes(takes.folder, run.config)
     config, tokenizer = _with_tokenizer(run)
     task = EncoderTask(config, supervised, tokenizer)
@@ -129,8 +134,8 @@ TRAIN = Stage(
     makes="encoder",
     config_type=EncoderTraining,
     run=_train,
-    needs={"takes": "takes", "anchors": "anchors", "tokenizer": "tokenizer"},
-    optional=frozenset({"anchors", "tokenizer"}),
+    needs={"takes": "takes", "anchors": "anchors", "reviews": "reviews", "tokenizer": "tokenizer"},
+    optional=frozenset({"anchors", "reviews", "tokenizer"}),
     resumes=True,
 )
 

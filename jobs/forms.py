@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from gestray.anchors.gold import GoldClip, read_gold
+from gestray.anchors.review import as_gold
 from gestray.anchors.taxonomy import load_taxonomy
 from gestray.artifacts import Artifact, Stage, StageResult, StageRun, provenance
 from gestray.config import Config
@@ -28,6 +29,7 @@ from jobs.intents import (
     grader_agreement,
     write_intents,
 )
+from jobs.reviews import read_reviews
 from jobs.rows import ROWS, map_takes, read_rows, write_rows
 
 REPORT = "report.html"
@@ -51,7 +53,7 @@ class EvaluateConfig(Config):
     Args:
         split: whose gestures are described.
         gold: a file of gold clips (`gestray.anchors.gold`) in the place of a corpus's gold; then
-            anchors alone are evaluated, and no motion is read.
+            anchors alone are evaluated, and no motion is read. So it is with the input `reviews`.
         taxonomy: a YAML file of the intents that `gold` names, in the place of the shipped one.
         margin_s: motion before and after a gold gesture whose phases are unknown, seconds.
         actors: processes that describe.
@@ -135,16 +137,24 @@ def _run(run: StageRun[EvaluateConfig]) -> StageResult:
         role: artifact for role, artifact in run.inputs.items() if role not in EVALUATE.needs
     }
     metrics: dict[str, Any]
-    if run.config.gold:
-        clips = read_gold(run.config.gold, load_taxonomy(run.config.taxonomy))
+    reviews = run.inputs.get("reviews")
+    if run.config.gold or reviews:
+        if run.config.gold and reviews:
+            raise UserError("anchors.evaluate: expected reviews or gold=FILE, not both")
+        clips = (
+            as_gold(read_reviews(reviews))
+            if reviews
+            else read_gold(run.config.gold, load_taxonomy(run.config.taxonomy))
+        )
         gold = gold_of_clips(clips)
         scores = _clip_scores(clips, grounders)
         intents = write_intents(
             run.folder, {name: (artifact, gold) for name, artifact in grounders.items()}
         )
-        count, synthetic = len(clips), False
+        count = len(clips)
         metrics = {"clips": count, **_numbers({"graders.kappa": grader_agreement(clips)})}
         corpus = {"clips": count}
+        synthetic = any(_synthetic(a) for a in _lineage(run) if a.manifest.kind == "takes")
     else:
         takes = run.inputs.get("takes")
         if takes is None:
@@ -259,19 +269,23 @@ def _page(
 ) -> str:
     from gestray.reports.forms import FormReport, render
 
-    lineage = {a.uri: a for artifact in run.inputs.values() for a in provenance(artifact)}
     return render(
         FormReport(
             title="What the verbalizer sees" if not intents else "What the anchors say",
             synthetic=synthetic,
-            split="gold" if run.config.gold else run.config.split,
+            split="gold" if run.config.gold or "reviews" in run.inputs else run.config.split,
             gestures=count,
             scores=scores,
             intents=intents,
             corpus=corpus,
-            provenance=[(a.manifest.stage, a.uri, a.manifest.seconds) for a in lineage.values()],
+            provenance=[(a.manifest.stage, a.uri, a.manifest.seconds) for a in _lineage(run)],
         )
     )
+
+
+def _lineage(run: StageRun[EvaluateConfig]) -> list[Artifact]:
+    found = {a.uri: a for artifact in run.inputs.values() for a in provenance(artifact)}
+    return list(found.values())
 
 
 def _synthetic(takes: Artifact) -> bool:
@@ -283,8 +297,8 @@ EVALUATE = Stage(
     makes="evaluation",
     config_type=EvaluateConfig,
     run=_run,
-    needs={"takes": "takes", "tokenizer": "tokenizer"},
-    optional=frozenset({"takes", "tokenizer"}),
+    needs={"takes": "takes", "tokenizer": "tokenizer", "reviews": "reviews"},
+    optional=frozenset({"takes", "tokenizer", "reviews"}),
     others="anchors",
     fingerprint=lambda config: file_digest(config.gold, config.taxonomy) if config.gold else None,
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gestray.artifacts import Artifact, open_artifact
 from gestray.store import Folder
 from jobs.cluster import ENVIRONMENT
 
@@ -70,6 +71,21 @@ def takes(synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> F
         for take_id in list_takes(synthetic_corpus).take_ids:
             writer.write(read_take(synthetic_corpus, take_id))
     return folder
+
+
+@pytest.fixture(scope="session")
+def made_anchors(takes: Folder, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    from tests.serving.review.stores import anchors_of
+
+    return anchors_of(takes, tmp_path_factory.mktemp("anchors"))
+
+
+@pytest.fixture
+def anchors(made_anchors: Artifact, tmp_path: Path) -> Artifact:
+    """Anchors of two synthetic takes, in a store of the test's own."""
+    folder = Path(made_anchors.uri)
+    copy = shutil.copytree(folder, tmp_path / "store" / folder.parent.name / folder.name)
+    return open_artifact(Folder(str(copy)))
 
 
 def _free_port() -> int:

@@ -194,8 +194,7 @@ def parse_response(
     # Escapes in JSON bring back what a grammar keeps out of its text.
     words = tuple(word for word in (quoted(word, 8) for word in verification.words) if word)
     if transcript is not None and words:
-        spoken = f" {_plain(transcript)} "
-        said = tuple(word for word in words if f" {_plain(word)} " in spoken)
+        said = tuple(word for word in words if was_said(word, transcript))
         if not said:
             return None, "ungrounded", "the model quotes words that were not said"
         words = said
@@ -205,6 +204,11 @@ def parse_response(
     confidence = CONFIDENCES[verification.confidence]
     intent = Intent(label=label, sentence=sentence, words=words, confidence=confidence)
     return intent, "grounded", ""
+
+
+def was_said(words: str, transcript: str) -> bool:
+    """Whether words occur in a transcript, one after the other; case and punctuation aside."""
+    return f" {_plain(words)} " in f" {_plain(transcript)} "
 
 
 def _worked(file: str, name: str, taxonomy: Taxonomy) -> str:

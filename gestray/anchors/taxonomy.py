@@ -51,6 +51,9 @@ from gestray.form import (
 )
 from gestray.store import Folder
 
+TAXONOMY = "taxonomy.json"
+"""The file of a taxonomy beside the anchors that were made with it."""
+
 NO_INTENT = "none"
 """What is said, in the place of a label, where form and words support none."""
 
@@ -226,6 +229,11 @@ def load_taxonomy(uri: str = "") -> Taxonomy:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"taxonomy {uri}: cannot be read as text: {error}") from None
     return read_taxonomy(uri, text)
+
+
+def taxonomy_of(anchors: Folder) -> Taxonomy:
+    """The taxonomy that the anchors of a folder were made with."""
+    return Taxonomy.model_validate_json(anchors.read_bytes(TAXONOMY))
 
 
 def read_taxonomy(file: str, text: str) -> Taxonomy:

@@ -93,6 +93,16 @@ class FieldScore:
         return tuple(terms), np.array(matrix, dtype=np.int64).reshape(len(terms), len(terms))
 
 
+def fields_of_gesture(form: PhysicalForm) -> dict[str, str]:
+    """What a form says of the gesture as a whole."""
+    return {field: of_gesture(form) for field, of_gesture in _OF_GESTURE.items()}
+
+
+def fields_of_hand(hand: HandForm) -> dict[str, str]:
+    """What a form says of a hand."""
+    return {field: of_hand(hand) for field, of_hand in _OF_HAND.items()}
+
+
 def score_forms(
     gold: Sequence[PhysicalForm],
     found: Sequence[PhysicalForm],

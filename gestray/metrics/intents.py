@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gestray.anchors.taxonomy import NO_INTENT
+
 BINS = 10
 """Of equal width, of the confidence in [0, 1]."""
 
@@ -17,7 +19,7 @@ class Case(NamedTuple):
     """A gesture with a gold intent, and what was found of it.
 
     Attributes:
-        gold: its label.
+        gold: its label, or `NO_INTENT`.
         status: of the anchor.
         found: the label that was found, None where none was.
         confidence: in what was found, in [0, 1]; NaN where nothing was.
@@ -46,8 +48,10 @@ class IntentScore:
     Attributes:
         cases: number of gestures with a gold intent.
         statuses: how many of them are grounded, ungrounded, failed.
-        accuracy: share whose label is the gold one; without a label none is.
-        macro_f1: mean over the labels that occur in gold or are found of their F1.
+        accuracy: share whose label is the gold one. Without a label none is, except where gold
+            knows of no intent and the anchor is ungrounded.
+        macro_f1: mean over the labels that occur in gold or are found of their F1; NaN without
+            any.
         f1: the F1 of each.
         similarity: mean over the cases that have both sentences; NaN without any.
         reliability: the cases with a label, by `BINS` of confidence.
@@ -67,17 +71,18 @@ class IntentScore:
 
 def score_intents(cases: Sequence[Case]) -> IntentScore:
     """Scores what was found of gestures with a gold intent; there is at least one."""
-    gold = Counter(case.gold for case in cases)
+    gold = Counter(case.gold for case in cases if case.gold != NO_INTENT)
     found = Counter(case.found for case in cases if case.found is not None)
     right = Counter(case.gold for case in cases if case.found == case.gold)
+    none = sum(case.gold == NO_INTENT and case.status == "ungrounded" for case in cases)
     f1 = {label: 2 * right[label] / (gold[label] + found[label]) for label in sorted(gold | found)}
     similarities = [case.similarity for case in cases if not np.isnan(case.similarity)]
     bins = _reliability([case for case in cases if case.found is not None])
     return IntentScore(
         cases=len(cases),
         statuses=dict(Counter(case.status for case in cases)),
-        accuracy=right.total() / len(cases),
-        macro_f1=float(np.mean(list(f1.values()))),
+        accuracy=(right.total() + none) / len(cases),
+        macro_f1=float(np.mean(list(f1.values()))) if f1 else float("nan"),
         f1=f1,
         similarity=float(np.mean(similarities)) if similarities else float("nan"),
         reliability=bins,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from gestray.metrics.agreement import Agreement
 from gestray.metrics.forms import FieldScore
 from gestray.metrics.intents import IntentScore
 from gestray.metrics.retrieval import DIRECTIONS
@@ -112,6 +113,29 @@ def intents_table(scores: Mapping[str, IntentScore], synthetic: bool) -> Table:
         )
         shown = ("–" if math.isnan(value) else percent(value) for value in figures)
         table.add_row(escape(name), *shown, number(score.cases))
+    return table
+
+
+def agreement_table(pair: str, scores: Mapping[str, Agreement]) -> Table:
+    """Agreement of two annotators, one row a field; kappa as it is, shares in percent."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    items = max((score.items for score in scores.values()), default=0)
+    table = Table(
+        title=f"Agreement of {escape(pair)}",
+        caption=f"{number(items)} phrases in common · 95 % interval over phrases",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("field")
+    for column in ("kappa", "interval", "agreed, %", "n"):
+        table.add_column(column, justify="right")
+    for name, score in scores.items():
+        kappa = "–" if math.isnan(score.kappa) else f"{score.kappa:.2f}"
+        interval = "" if score.interval is None else "{:.2f} – {:.2f}".format(*score.interval)
+        table.add_row(name, kappa, interval, percent(score.agreed), number(score.cases))
     return table
 
 

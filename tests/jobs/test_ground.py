@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from gestray.anchors import prompting
-from gestray.anchors.taxonomy import load_taxonomy, read_taxonomy
-from gestray.artifacts import Artifact, Stage, StageResult, open_artifact, run_stage
+from gestray.anchors.taxonomy import load_taxonomy, read_taxonomy, taxonomy_of
+from gestray.artifacts import Artifact, Stage, StageResult, run_stage
 from gestray.config import Config
 from gestray.store import Folder
-from jobs.anchors import FORMS_SCHEMA, taxonomy_of
+from jobs.anchors import FORMS_SCHEMA
 from tests.anchors.engines import GOOD, Server, completion
 from tests.anchors.test_grounding import phrases
 from tests.anchors.test_taxonomy import OWN
@@ -150,7 +150,7 @@ def test_a_taxonomy_is_part_of_what_anchors_are_and_of_what_is_asked(tmp_path, g
     assert len({report["artifact"] for report in found}) == 3
     schema = server.seen[0]["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["intent"]["properties"]["label"]["enum"] == ["bull market", "none"]
-    kept = taxonomy_of(open_artifact(Folder(found[0]["artifact"])))
+    kept = taxonomy_of(Folder(found[0]["artifact"]))
     assert kept.hash == read_taxonomy("mine", OWN).hash
     assert refused.code == 1 and f"taxonomy {mine}:\n  line 1: " in refused.err
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gestray.metrics.agreement import cohen_kappa
 from gestray.metrics.intents import Case, score_intents
 
 NAN = float("nan")
@@ -65,11 +64,19 @@ def test_as_scikit_learn_has_it(pairs):
     assert score.macro_f1 == pytest.approx(
         metrics.f1_score(gold, found, average="macro", zero_division=0)
     )
-    if len({*gold, *found}) > 1:
-        assert cohen_kappa(gold, found) == pytest.approx(metrics.cohen_kappa_score(gold, found))
 
 
-def test_kappa_of_full_agreement_chance_and_none():
-    assert cohen_kappa(["a", "b"], ["a", "b"]) == 1
-    assert cohen_kappa(["a", "a", "b", "b"], ["a", "b", "a", "b"]) == 0
-    assert math.isnan(cohen_kappa(["a"], ["a"])) and math.isnan(cohen_kappa([], []))
+def test_where_gold_knows_of_no_intent_none_is_right_and_any_is_a_false_claim():
+    nan = float("nan")
+    cases = [
+        Case("none", "ungrounded", None, nan, nan),
+        Case("none", "grounded", "up", 0.5, nan),
+        Case("none", "failed", None, nan, nan),
+        Case("up", "grounded", "up", 0.5, nan),
+    ]
+
+    score = score_intents(cases)
+
+    assert score.accuracy == 0.5
+    assert score.f1 == {"up": pytest.approx(2 / 3)}
+    assert math.isnan(score_intents(cases[:1]).macro_f1)

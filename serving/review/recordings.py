@@ -1,0 +1,107 @@
+"""What the recordings say of a phrase: its words in time, and its motion for a browser."""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gestray.motion.skeleton import FINGERS, JOINT_NAMES, PARENTS, joint
+from gestray.store import Folder
+from gestray.views.catalog import read_catalog, read_columns
+
+_HEADER = struct.Struct("<IIf")
+# Of one phrase, frames that are sent: two minutes. Longer ones are thinned out.
+_MOST_FRAMES = 3600
+# Words belong to a phrase up to so much beyond its motion, seconds: times are rounded to frames.
+_SLACK_S = 0.05
+_FACE = frozenset({"jaw", "left_eye_smplhf", "right_eye_smplhf"})
+
+
+class Recordings:
+    """The takes that anchors were made from."""
+
+    def __init__(self, takes: Folder) -> None:
+        self._takes = takes
+        self._refs = {ref.take_id: ref for ref in read_catalog(takes)}
+        # Phrases are read in order: the next is mostly of the same take.
+        self._poses = lru_cache(maxsize=4)(self._read_poses)
+
+    def words(self, take_id: str, start_s: float, end_s: float) -> list[dict[str, Any]]:
+        """The words of a phrase; times from its start in seconds, null where there are none."""
+        ref = self._refs.get(take_id)
+        if ref is None or not ref.words:
+            return []
+        if ref.words[0]["start_s"] is None:
+            return [{"word": w["word"], "start_s": None, "end_s": None} for w in ref.words]
+        return [
+            {"word": w["word"], "start_s": w["start_s"] - start_s, "end_s": w["end_s"] - start_s}
+            for w in ref.words
+            if start_s - _SLACK_S <= w["start_s"] and w["end_s"] <= end_s + _SLACK_S
+        ]
+
+    def motion(self, take_id: str, start_s: float, end_s: float) -> bytes | None:
+        """Joint positions of a phrase as `pack` has them; None where there is no motion."""
+        from gestray.corpora.take import FPS
+
+        poses = self._poses(take_id) if take_id in self._refs else None
+        if poses is None:
+            return None
+        span = poses[round(start_s * FPS) : round(end_s * FPS)]
+        step = 1 + len(span) // _MOST_FRAMES
+        return pack(_positions(span[::step]), FPS / step)
+
+    def _read_poses(self, take_id: str) -> NDArray[np.float32] | None:
+        from gestray.corpora.take import motion_from_column
+
+        return motion_from_column(
+            read_columns(self._takes, self._refs[take_id], ["poses"])["poses"]
+        )
+
+
+def pack(positions: NDArray[np.float32], fps: float) -> bytes:
+    """Positions (T, J, 3) in metres as int16 millimetres, little-endian, after a header.
+
+    The header is T and J as uint32 and the frame rate as float32; 8 seconds are 80 kB.
+    """
+    millimetres = np.clip(np.rint(positions * 1000), -32768, 32767).astype("<i2")
+    return _HEADER.pack(*positions.shape[:2], fps) + millimetres.tobytes()
+
+
+def skeleton() -> dict[str, Any]:
+    """How the joints make a figure: bones as (from, to, part), and where head and wrists are."""
+
+    def part(name: str) -> str:
+        side = "left" if name.startswith("left_") else "right"
+        if any(f"_{finger}" in name for finger in FINGERS):
+            return f"{side} hand"
+        if name.endswith(("elbow", "wrist")):
+            return f"{side} arm"
+        return "legs" if name.endswith(("knee", "ankle", "foot")) else "trunk"
+
+    bones = [
+        (int(PARENTS[j]), j, part(name))
+        for j, name in enumerate(JOINT_NAMES)
+        if PARENTS[j] >= 0 and name not in _FACE
+    ]
+    wrists = [joint("left_wrist"), joint("right_wrist")]
+    return {"bones": bones, "head": joint("head"), "neck": joint("neck"), "wrists": wrists}
+
+
+def _positions(poses: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(T, 55, 3) in metres, y up, turned so that the speaker on average looks along z."""
+    import torch
+
+    from gestray.motion.kinematics import joint_positions
+
+    with torch.inference_mode():
+        found = joint_positions(torch.from_numpy(poses.copy())).numpy()
+    found = found - found[:, :1]
+    across = found[:, joint("left_shoulder")] - found[:, joint("right_shoulder")]
+    x, z = across[:, [0, 2]].mean(axis=0)
+    length = float(np.hypot(x, z)) or 1.0
+    turn = np.array([[x, 0, -z], [0, length, 0], [z, 0, x]], np.float32) / length
+    return found @ turn
