@@ -1,6 +1,7 @@
 """Evaluation of generators on test takes: how they move as a whole, and at the words.
 
-Rows beside the methods: what was recorded, the same through the tokenizer (as good as codes
+Generators in roles NAME@0, NAME@1, … are runs of one method, and share a row. Rows beside the
+methods: what was recorded, the same through the tokenizer (as good as codes
 can be), a mean pose, and motion of a random training take.
 """
 
@@ -9,12 +10,13 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from gestray.artifacts import Stage, StageResult, StageRun
+from gestray.artifacts import Artifact, Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.corpora.take import FPS, motion_from_column
 from gestray.errors import UserError
@@ -33,6 +35,7 @@ from gestray.speech.audio import SAMPLE_RATE, pcm16_to_float
 from gestray.speech.words import Word
 from gestray.store import Folder
 from gestray.views.catalog import TakeRef, read_catalog, read_columns
+from gestray.views.windows import motion_of
 from jobs.display import progress
 from jobs.training import last_losses, train_with_progress
 
@@ -66,6 +69,7 @@ class ScoresConfig(Config):
     Args:
         split: whose speech is moved for.
         seeds: each generator moves once with each.
+        resamples: bootstrap draws of takes for an interval; 0: no intervals.
         temperature: of the generators.
         margin_s: motion before and after a gold gesture that is described with it.
         together: takes that are moved for at once.
@@ -75,6 +79,7 @@ class ScoresConfig(Config):
 
     split: str = "test"
     seeds: tuple[int, ...] = (0,)
+    resamples: int = Field(200, ge=0)
     temperature: float = Field(1.0, ge=0)
     margin_s: float = Field(0.2, ge=0)
     together: int = Field(16, ge=1)
@@ -162,19 +167,24 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
     rows: dict[str, dict[str, Any]] = {RECORDED: judge.scores([corpus.recorded])}
     rows[MEAN] = judge.scores([corpus.mean_pose()])
     rows[RANDOM] = judge.scores([corpus.random_clips(seed) for seed in config.seeds])
+    by_name: dict[str, list[Artifact]] = {}
+    for role, made in generators.items():
+        by_name.setdefault(role.partition("@")[0], []).append(made)
     with progress("generate", len(generators) * len(config.seeds)) as track:
-        for number, (name, made) in enumerate(generators.items()):
-            model = CodeGenerator.from_folder(made.folder)
-            runs = []
-            for count, seed in enumerate(config.seeds, start=1):
-                runs.append(_moved(model, corpus, seed))
-                track(number * len(config.seeds) + count, name)
-            scores = judge.scores([[m.poses for m in moved] for moved in runs])
-            scores |= _gate_scores(runs, corpus.means)
-            rows[name] = scores
-            rebuilt = f"{REBUILT} ({'+'.join(model.config.tokenizer.parts)})"
-            if rebuilt not in rows and len(model.tokenizer.columns) == 1:
-                rows[rebuilt] = judge.scores([list(_rebuilt(model, corpus.recorded))])
+        done = 0
+        for name, trained in by_name.items():
+            runs: list[list[Gesturing]] = []
+            for made in trained:
+                model = CodeGenerator.from_folder(made.folder)
+                for seed in config.seeds:
+                    runs.append(_moved(model, corpus, seed))
+                    done += 1
+                    track(done, name)
+                rebuilt = f"{REBUILT} ({'+'.join(model.config.tokenizer.parts)})"
+                if rebuilt not in rows:
+                    rows[rebuilt] = judge.scores([list(_rebuilt(model, corpus))])
+            rows[name] = judge.scores([[m.poses for m in moved] for moved in runs])
+            rows[name] |= _gate_scores(runs, corpus.means)
     result = {"split": config.split, "seeds": list(config.seeds), "rows": rows}
     run.folder.write_bytes(json.dumps(result, indent=2).encode(), RESULT)
     flat = {
@@ -203,12 +213,34 @@ def _moved(model: CodeGenerator, corpus: _Corpus, seed: int) -> list[Gesturing]:
     return found
 
 
-def _rebuilt(model: CodeGenerator, recorded: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+def _rebuilt(model: CodeGenerator, corpus: _Corpus) -> Iterator[np.ndarray]:
+    """Recorded motion through the generator's tokenizer: no choice of codes is better."""
     import torch
 
-    for poses in recorded:
-        codes = model.tokenizer.encode(torch.from_numpy(poses.copy())[None])
-        yield model.tokenizer.decode(codes)[0, : len(poses)].numpy()
+    for ref in corpus.tested:
+        row = read_columns(corpus.takes, ref, model.tokenizer.columns)
+        motion = {name: motion_of(ref, row, name) for name in model.tokenizer.columns}
+        clip = {name: torch.from_numpy(values[None].copy()) for name, values in motion.items()}
+        codes = model.tokenizer.encode(**clip)
+        yield model.tokenizer.decode(codes)[0, : ref.num_frames].numpy()
+
+
+@dataclass(frozen=True)
+class _OfTake:
+    """What figures are made of, of one motion of one take.
+
+    Attributes:
+        latents: of the autoencoder (K, D).
+        intent, fields: of its gold gestures, as `Kept` has them (N,).
+        gestures: whether the verbalizer saw any gesture there (N,).
+        speed: mean speed of all angles, radians a second.
+    """
+
+    latents: np.ndarray
+    intent: np.ndarray
+    fields: np.ndarray
+    gestures: np.ndarray
+    speed: float
 
 
 class _Judge:
@@ -216,36 +248,65 @@ class _Judge:
 
     def __init__(self, corpus: _Corpus, autoencoder: MotionAutoencoder) -> None:
         self.corpus, self.autoencoder = corpus, autoencoder
-        self.real = autoencoder.latents(corpus.recorded)
+        self.real = [autoencoder.latents([poses]) for poses in corpus.recorded]
+        takes = len(self.real)
+        rng = np.random.default_rng(0)
+        self.draws = rng.integers(takes, size=(corpus.config.resamples, takes))
 
     def scores(self, runs: Sequence[Sequence[np.ndarray]]) -> dict[str, Any]:
-        """Means over runs, and each run's own figures."""
-        each = [self._scores(run) for run in runs]
-        found: dict[str, Any] = {
-            name: float(np.mean([scores[name] for scores in each])) for name in each[0]
-        }
+        """Means over runs, their intervals over takes, and each run's own figures.
+
+        An interval is the middle 95 % of bootstrap draws of takes, the same for every row.
+        """
+        judged = [self._judged(run) for run in runs]
+        whole = np.arange(len(self.real))
+        each = [self._figures(run, whole) for run in judged]
+        found: dict[str, Any] = _means(each)
+        drawn = [_means([self._figures(run, draw) for run in judged]) for draw in self.draws]
+        for name in ("fgd", "semantic.intent") if drawn else ():
+            low, high = np.percentile([figures[name] for figures in drawn], [2.5, 97.5])
+            found |= {f"{name}.low": float(low), f"{name}.high": float(high)}
         return found | {"runs": each}
 
-    def _scores(self, clips: Sequence[np.ndarray]) -> dict[str, float]:
+    def _judged(self, clips: Sequence[np.ndarray]) -> list[_OfTake]:
         from gestray.anchors.verbalize import describe_many
 
-        promised, cut = [], []
+        promised, cut, margin = [], [], self.corpus.config.margin_s
         for poses, golds in zip(clips, self.corpus.golds, strict=True):
             for promise, (start_s, end_s) in golds:
-                margin = self.corpus.config.margin_s
                 first = max(0, round((start_s - margin) * FPS))
                 promised.append(promise)
                 cut.append(np.array(poses[first : round((end_s + margin) * FPS)]))
         described = [description.form for description in describe_many(cut)]
         result = kept(promised, described, self.corpus.known)
-        speed = np.concatenate([np.abs(np.diff(clip, axis=0)).mean(1) for clip in clips])
+        gestures = np.array([form.handedness != "none" for form in described])
+        edges = np.cumsum([len(golds) for golds in self.corpus.golds])[:-1]
+        columns = [np.split(x, edges) for x in (result.intent, result.fields, gestures)]
+        return [
+            _OfTake(
+                self.autoencoder.latents([clip]),
+                intent,
+                fields,
+                seen,
+                float(np.abs(np.diff(clip, axis=0)).mean() * FPS),
+            )
+            for clip, intent, fields, seen in zip(clips, *columns, strict=True)
+        ]
+
+    def _figures(self, run: Sequence[_OfTake], takes: np.ndarray) -> dict[str, float]:
+        chosen = [run[take] for take in takes]
+        real = np.concatenate([self.real[take] for take in takes])
         return {
-            "fgd": frechet_distance(self.real, self.autoencoder.latents(clips)),
-            "semantic.intent": float(result.intent.mean()),
-            "semantic.fields": float(result.fields.mean()),
-            "semantic.gestures": float(np.mean([f.handedness != "none" for f in described])),
-            "speed": float(speed.mean() * FPS),
+            "fgd": frechet_distance(real, np.concatenate([take.latents for take in chosen])),
+            "semantic.intent": float(np.concatenate([take.intent for take in chosen]).mean()),
+            "semantic.fields": float(np.concatenate([take.fields for take in chosen]).mean()),
+            "semantic.gestures": float(np.concatenate([take.gestures for take in chosen]).mean()),
+            "speed": float(np.mean([take.speed for take in chosen])),
         }
+
+
+def _means(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([figures[name] for figures in each])) for name in each[0]}
 
 
 def _gate_scores(

@@ -127,6 +127,12 @@ def look_up(books_PSD: Tensor, codes_BKP: Tensor) -> Tensor:
     return books_PSD[torch.arange(len(books_PSD), device=codes_BKP.device), codes_BKP]
 
 
+def vectors_of(books_LPSD: Tensor, codes_BKPL: Tensor) -> Tensor:
+    """Sums over the levels (B, K, P, D) of the codes' vectors."""
+    levels = zip(books_LPSD, codes_BKPL.unbind(-1), strict=True)
+    return torch.stack([look_up(books, codes) for books, codes in levels]).sum(0)
+
+
 def code_losses(logits: list[Tensor], codes_BKPL: Tensor, weight_BK: Tensor) -> Tensor:
     """Cross-entropy of codes in nats, a weighted mean over tokens and parts.
 

@@ -67,13 +67,6 @@ class CodeGenerator(nn.Module):
             ]
         )
 
-    def vectors(self, codes: Tensor) -> Tensor:
-        """Sums over the levels (B, K, P, D) of the vectors of codes (B, K, P, L)."""
-        streams = [cast(Any, stream) for stream in self.tokenizer.streams.values()]
-        return torch.stack(
-            [stream.quantizer.decode(codes[:, :, part]) for part, stream in enumerate(streams)], 2
-        )
-
     @property
     def silence(self) -> np.ndarray:
         """Features (C,) of a frame in which nothing sounds."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gestray.generators.contract import Gesturing
 from gestray.generators.heard import Window
+from gestray.generators.layers import vectors_of
 from gestray.generators.network import Answer, Noise
 from gestray.generators.windows import check_times
 from gestray.generators.words import frames_of_words, spoken_form, word_rows
@@ -89,6 +90,7 @@ class Session:
         self.past, self.hop, self.ahead = model.tokens
         self.listeners = [Listener(model.features) for _ in speakers]
         self.motion = MotionDecoder(model.tokenizer)
+        self._books = model.books
         self._speaker = torch.tensor(list(speakers))
         self._draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._hops = 0
@@ -113,9 +115,7 @@ class Session:
         taken = np.stack([listener.take(new) for listener in self.listeners])
         self._speech = np.concatenate([self._speech[:, new:], taken], axis=1)
         first, last = self.past, self.past + self.hop
-        answer = self.model.network.answer(
-            self._window(), first, last, self.model.books, self._draw()
-        )
+        answer = self.model.network.answer(self._window(), first, last, self._books, self._draw())
         self._codes[:, first:last] = answer.codes
         self._known[:, first:last] = True
         kept = self.past + self.hop
@@ -145,7 +145,7 @@ class Session:
             word=rows,
             vocabulary=vocabulary,
             speaker=self._speaker,
-            past=self.model.vectors(self._codes),
+            past=vectors_of(self._books, self._codes),
             known=self._known.clone(),
         )
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from gestray.generators.config import GeneratorTraining, TrainedGenerator
 from gestray.generators.heard import Window
+from gestray.generators.layers import vectors_of
 from gestray.generators.model import CodeGenerator
 from gestray.generators.network import Lesson
 from gestray.generators.semtalk import SemTalk
@@ -87,18 +88,17 @@ class GeneratorTask:
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(model, CodeGenerator)
-        with torch.no_grad():
-            motion = {name: batch[name] for name in columns_of(self.trained.tokenizer.parts)}
-            rebuilt = model.tokenizer(**motion)
-            codes = torch.stack(list(rebuilt.codes.values()), dim=2)
-        window, lesson = self._window(model, batch, codes, rebuilt.recorded, step)
+        motion = {name: batch[name] for name in columns_of(self.trained.tokenizer.parts)}
+        recorded, by_part = model.tokenizer.codes_of(**motion)
+        codes = torch.stack(list(by_part.values()), dim=2)
+        window, lesson = self._window(model, batch, codes, recorded, step)
         losses = model.network.losses(window, lesson)
         return losses.pop("loss"), losses
 
     def _window(
         self, model: CodeGenerator, batch: Batch, codes: Tensor, recorded: Frames, step: int
     ) -> tuple[Window, Lesson]:
-        past = model.tokens[0]
+        past, books = model.tokens[0], model.books
         batch_size, tokens = codes.shape[:2]
         device, forgets = codes.device, self.config.model.forgets
         # How much of its past each window knows: all of it, or by chance less.
@@ -119,7 +119,7 @@ class GeneratorTask:
             word=batch["word"],
             vocabulary=batch["vocabulary"],
             speaker=batch["speaker"].masked_fill(nobody, 0),
-            past=model.vectors(remembered),
+            past=vectors_of(books, remembered),
             known=known,
         )
         parts = self.trained.tokenizer.parts
@@ -136,8 +136,8 @@ class GeneratorTask:
 
         lesson = Lesson(
             codes=codes,
-            books=model.books,
-            vectors=model.vectors(codes),
+            books=books,
+            vectors=vectors_of(books, codes),
             score=score,
             means=torch.where(pooled < 0, -1, (pooled >= 0.5).long()),
             motion_error=motion_error,

@@ -165,6 +165,17 @@ class MotionTokenizer(nn.Module):
         self._check_codes(codes)
         return {part: stream.quantizer.decode(codes[part]) for part, stream in self._streams()}
 
+    @torch.no_grad()
+    def codes_of(
+        self, poses: Tensor, trans: Tensor | None = None, expressions: Tensor | None = None
+    ) -> tuple[Frames, dict[str, Tensor]]:
+        """Of windows of longer motions, their frames and codes (B, K, Q), as `forward` has them.
+
+        Unlike `encode`, translation counts from where it says. In evaluation mode.
+        """
+        recorded = self._recorded(self._checked(poses, trans, expressions, whole_tokens=True))
+        return recorded, {part: stream.encode(recorded) for part, stream in self._streams()}
+
     def decode(self, codes: dict[str, Tensor]) -> Tensor:
         """Poses, axis-angle (B, T, 165), of codes: those of `decode_motion`."""
         return self.decode_motion(codes).poses
