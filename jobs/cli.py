@@ -16,7 +16,7 @@ import typer
 import gestray
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
-from jobs import export_cli, generator_cli, ingest_cli, review_cli, speech_cli
+from jobs import export_cli, generator_cli, ingest_cli, plan_cli, review_cli, speech_cli
 from jobs.command import (
     EVALUATIONS,
     AsJson,
@@ -65,6 +65,7 @@ index = _group("index", "Search recorded gestures.")
 evaluate = _group("evaluate", "Methods side by side on test data.")
 evaluate.command("generation")(generator_cli.evaluate_generation)
 models = _group("models", "Pretrained models.")
+_group("plan", plan_cli.app)
 app.command("export")(export_cli.export)
 
 

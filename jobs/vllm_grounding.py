@@ -124,6 +124,7 @@ _READ = [
     "generated_text",
     "num_input_tokens",
     "num_generated_tokens",
+    "time_taken_llm",
     "__inference_error__",
 ]
 
@@ -139,6 +140,7 @@ def _answer(row: dict[str, Any], max_tokens: int) -> Answer:
         cut_off=tokens >= max_tokens,
         tokens=tokens,
         prompt_tokens=row["num_input_tokens"],
+        seconds=row["time_taken_llm"],
     )
 
 

@@ -55,6 +55,7 @@ class Answer(NamedTuple):
         cut_off: it ran into the bound on its tokens.
         tokens: how many were generated.
         prompt_tokens: how many the engine was given, as it counts them; 0 where it does not say.
+        seconds: that the engine had the question, its start aside.
         refusal: why the engine did not take the question, "" where it did.
     """
 
@@ -64,6 +65,7 @@ class Answer(NamedTuple):
     tokens: int = 0
     refusal: str = ""
     prompt_tokens: int = 0
+    seconds: float = 0.0
 
 
 class Engine(Protocol):

@@ -19,7 +19,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -58,6 +58,22 @@ def retry_sampling(sampling: Sampling, attempt: int, cut_off: bool) -> Sampling:
         }
     )
     return sampling.model_copy(update=change)
+
+
+class Survey(NamedTuple):
+    """What there is to ask about some phrases.
+
+    Attributes:
+        without_hands: phrases that are not asked about.
+        questions: different ones.
+        unanswered: row of the first phrase of each question that an engine would be asked.
+        shared_prompt: share of a prompt, in characters, that is the same for all.
+    """
+
+    without_hands: int
+    questions: int
+    unanswered: list[int]
+    shared_prompt: float
 
 
 @dataclass
@@ -121,14 +137,21 @@ class LanguageModelGrounder:
             ]
             yield pa.Table.from_pylist([to_row(anchor) for anchor in anchors], anchor_schema())
 
-    def unanswered(self, rows: pa.Table) -> list[int]:
-        """The rows an engine would be asked about, the first of those with equal questions."""
+    def survey(self, rows: pa.Table) -> Survey:
+        """What `ground` would do about these rows."""
+        told = instructions(self.prompt, self.taxonomy)
         keys, questions = self._questions(rows)
-        cache = AnswerCache(self.store, self.realm(instructions(self.prompt, self.taxonomy)))
-        known = cache.load(questions, last=self.retries)
+        known = AnswerCache(self.store, self.realm(told)).load(questions, last=self.retries)
         first = {key: row for row, key in reversed(list(enumerate(keys))) if key is not None}
-        return sorted(
+        unanswered = sorted(
             row for key, row in first.items() if key not in known or self._is_to_retry(*known[key])
+        )
+        told_apart = sum(map(len, questions.values())) / max(1, len(questions))
+        return Survey(
+            without_hands=keys.count(None),
+            questions=len(questions),
+            unanswered=unanswered,
+            shared_prompt=len(told.system) / (len(told.system) + told_apart),
         )
 
     def realm(self, told: Instructions) -> dict[str, object]:

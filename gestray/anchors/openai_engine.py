@@ -131,6 +131,7 @@ class OpenAIEngine:
             "response_format": {"type": "json_schema", "json_schema": schema},
             **sampling.model_dump(),
         }
+        asked = time.monotonic()
         response = self._send(client, body)
         if response.status_code in _REFUSED:
             return Answer(question.key, "", refusal=_complaint(response))
@@ -143,6 +144,7 @@ class OpenAIEngine:
                 cut_off=choice["finish_reason"] == "length",
                 tokens=int(usage.get("completion_tokens") or 0),
                 prompt_tokens=int(usage.get("prompt_tokens") or 0),
+                seconds=time.monotonic() - asked,
             )
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise UserError(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from gestray.metrics.agreement import Agreement
 from gestray.metrics.forms import FieldScore
 from gestray.metrics.intents import IntentScore
 from gestray.metrics.retrieval import DIRECTIONS
-from gestray.reports.page import number, percent, span
+from gestray.reports.page import duration, number, percent, span
 from gestray.reports.retrieval import DIRECTION_TITLES, METRICS, MethodResult, best_values
 from gestray.reports.tokenizer import MEASURES as TOKENIZER_MEASURES
 
@@ -136,6 +136,50 @@ def agreement_table(pair: str, scores: Mapping[str, Agreement]) -> Table:
         kappa = "–" if math.isnan(score.kappa) else f"{score.kappa:.2f}"
         interval = "" if score.interval is None else "{:.2f} – {:.2f}".format(*score.interval)
         table.add_row(name, kappa, interval, percent(score.agreed), number(score.cases))
+    return table
+
+
+def anchors_plan_table(plan: Mapping[str, Any]) -> Table:
+    """What grounding takes, as `gestray plan anchors --json` has it."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    left, asked = plan["left"], number(plan["sampled"])
+    table = Table(
+        title=f"Grounding by {escape(plan['model'])}",
+        caption=f"{asked} questions were asked to find out; their answers are kept",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("95 % interval", justify="right")
+
+    def add(name: str, key: str, show: Callable[[float], str]) -> None:
+        amount = left[key]
+        table.add_row(
+            name, show(amount["value"]), f"{show(amount['low'])} – {show(amount['high'])}"
+        )
+
+    for name, key in (
+        ("phrases", "phrases"),
+        ("without hands, not asked about", "without_hands"),
+        ("with a question like another's", "equal"),
+        ("answered before", "answered"),
+    ):
+        table.add_row(name, number(plan[key]))
+    table.add_row("[bold]questions left[/bold]", number(left["questions"]), end_section=True)
+    table.add_row("tokens a second, of one engine", number(plan["tokens_per_s"]))
+    table.add_row("start of an engine", duration(plan["start_s"]))
+    table.add_row("same in all prompts, %", percent(plan["shared_prompt"]), end_section=True)
+    add("tokens to generate", "tokens", lambda value: number(round(value)))
+    add("prompt tokens", "prompt_tokens", lambda value: number(round(value)))
+    add("wall time", "seconds", duration)
+    if plan["devices"]:
+        add("device hours", "device_hours", lambda value: f"{value:,.2f}")
+    if left["price"]["value"]:
+        add("price", "price", lambda value: f"{value:,.2f}")
     return table
 
 

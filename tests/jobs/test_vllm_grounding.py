@@ -44,6 +44,7 @@ def row(text: str | None, tokens: int = 90, error: str = "") -> dict:
         "generated_text": text,
         "num_input_tokens": 1500,
         "num_generated_tokens": tokens,
+        "time_taken_llm": 1.5,
         "__inference_error__": error,
     }
 
@@ -51,8 +52,8 @@ def row(text: str | None, tokens: int = 90, error: str = "") -> dict:
 @pytest.mark.parametrize(
     ("found", "answer"),
     [
-        (row("{}"), Answer("k", "{}", False, 90, prompt_tokens=1500)),
-        (row("{", tokens=160), Answer("k", "{", True, 160, prompt_tokens=1500)),
+        (row("{}"), Answer("k", "{}", False, 90, prompt_tokens=1500, seconds=1.5)),
+        (row("{", tokens=160), Answer("k", "{", True, 160, prompt_tokens=1500, seconds=1.5)),
         (row(None, 0, "ValueError: too long"), Answer("k", "", refusal="ValueError: too long")),
     ],
 )
@@ -212,6 +213,7 @@ class CountedModel:
                 "generated_text": texts,
                 "num_input_tokens": [1500] * len(rows),
                 "num_generated_tokens": [90] * len(rows),
+                "time_taken_llm": [0.03] * len(rows),
                 "__inference_error__": [""] * len(rows),
             }
         )
