@@ -57,8 +57,9 @@ def finish(report: StageReport, as_json: bool) -> None:
 def print_evaluation(report: StageReport) -> None:
     """Print the table of an evaluation and where its page lies."""
     EVALUATIONS[report.artifact.manifest.stage](report.artifact)
-    page = report.artifact.folder.child("report.html").uri
-    results.print(f"report: {page}", markup=False, soft_wrap=True)
+    if report.artifact.folder.exists("report.html"):
+        page = report.artifact.folder.child("report.html").uri
+        results.print(f"report: {page}", markup=False, soft_wrap=True)
 
 
 def _print_retrieval(evaluation: Artifact) -> None:
@@ -82,6 +83,13 @@ def _print_forms(evaluation: Artifact) -> None:
         results.print(intents_table(intents, synthetic))
 
 
+def _print_generation(evaluation: Artifact) -> None:
+    from jobs.generate_scores import scores_of, scores_table
+
+    synthetic = evaluation.manifest.metrics["synthetic"]
+    results.print(scores_table(scores_of(evaluation.folder), synthetic))
+
+
 def _print_tokenizer(evaluation: Artifact) -> None:
     from gestray.reports.tables import tokenizer_table
     from jobs.codebook import mean_errors
@@ -93,6 +101,7 @@ def _print_tokenizer(evaluation: Artifact) -> None:
 #: Stages that end with a page and a table, and what prints the table.
 EVALUATIONS: dict[str, Callable[[Artifact], None]] = {
     "anchors.evaluate": _print_forms,
+    "evaluate.generation": _print_generation,
     "evaluate.retrieval": _print_retrieval,
     "tokenizer.report": _print_tokenizer,
 }

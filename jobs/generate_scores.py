@@ -8,6 +8,7 @@ can be), a mean pose, and motion of a random training take.
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
+from rich.table import Table
 
 from gestray.artifacts import Artifact, Stage, StageResult, StageRun
 from gestray.config import Config
@@ -264,7 +266,11 @@ class _Judge:
         found: dict[str, Any] = _means(each)
         drawn = [_means([self._figures(run, draw) for run in judged]) for draw in self.draws]
         for name in ("fgd", "semantic.intent") if drawn else ():
-            low, high = np.percentile([figures[name] for figures in drawn], [2.5, 97.5])
+            # A draw may have no gold gesture at all.
+            values = [figures[name] for figures in drawn if name in figures]
+            if not values:
+                continue
+            low, high = np.nanpercentile(values, [2.5, 97.5])
             found |= {f"{name}.low": float(low), f"{name}.high": float(high)}
         return found | {"runs": each}
 
@@ -296,13 +302,15 @@ class _Judge:
     def _figures(self, run: Sequence[_OfTake], takes: np.ndarray) -> dict[str, float]:
         chosen = [run[take] for take in takes]
         real = np.concatenate([self.real[take] for take in takes])
-        return {
+        found = {
             "fgd": frechet_distance(real, np.concatenate([take.latents for take in chosen])),
-            "semantic.intent": float(np.concatenate([take.intent for take in chosen]).mean()),
-            "semantic.fields": float(np.concatenate([take.fields for take in chosen]).mean()),
-            "semantic.gestures": float(np.concatenate([take.gestures for take in chosen]).mean()),
             "speed": float(np.mean([take.speed for take in chosen])),
         }
+        if any(self.corpus.golds):  # which a corpus of recordings seldom has
+            for name in ("intent", "fields", "gestures"):
+                values = np.concatenate([getattr(take, name) for take in chosen])
+                found[f"semantic.{name}"] = float(values.mean()) if len(values) else math.nan
+        return found
 
 
 def _means(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -335,6 +343,38 @@ def _gate_scores(
 def scores_of(folder: Folder) -> Mapping[str, Any]:
     """The result of an evaluation, as it was written."""
     return json.loads(folder.read_bytes(RESULT))
+
+
+def scores_table(result: Mapping[str, Any], synthetic: bool) -> Table:
+    """Rows of an evaluation beside each other, with their intervals."""
+    seeds = f"{len(result['seeds'])} seed{'s' if len(result['seeds']) > 1 else ''}"
+    corpus = "synthetic, " if synthetic else ""
+    title = f"generation: {corpus}split {result['split']}, {seeds}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("FGD ↓", "intent at the word ↑", "form's fields ↑", "gestures", "gate, balanced"):
+        table.add_column(name, justify="right")
+    for name, scores in result["rows"].items():
+        table.add_row(
+            name,
+            _with_interval(scores, "fgd", "{:.3f}"),
+            _with_interval(scores, "semantic.intent", "{:.1%}"),
+            *(_shown(scores, f"semantic.{field}", "{:.1%}") for field in ("fields", "gestures")),
+            _shown(scores, "gate.balanced_accuracy", "{:.1%}"),
+        )
+    return table
+
+
+def _with_interval(scores: Mapping[str, Any], name: str, form: str) -> str:
+    text = _shown(scores, name, form)
+    if f"{name}.low" in scores:
+        edges = (form.format(scores[f"{name}.{edge}"]) for edge in ("low", "high"))
+        text += f" ({' to '.join(edges)})"
+    return text
+
+
+def _shown(scores: Mapping[str, Any], name: str, form: str) -> str:
+    return form.format(scores[name]) if name in scores else ""
 
 
 SCORES = Stage(

@@ -56,12 +56,13 @@ STAGES = [
 
 
 def test_every_shipped_pipeline_is_valid():
-    assert shipped() == ["beat2", "demo"]
+    assert shipped() == ["beat2", "demo", "generation"]
     for name in shipped():
-        pipeline = load_pipeline(name, ["store=/tmp/x", "sma.loop.steps=7"])
+        trained = "semges" if name == "generation" else "sma"
+        pipeline = load_pipeline(name, ["store=/tmp/x", f"{trained}.loop.steps=7"])
         assert pipeline.store == "/tmp/x"
-        (sma,) = [stage for stage in pipeline.stages if stage.name == "sma"]
-        assert sma.config["loop"]["steps"] == 7
+        (stage,) = [stage for stage in pipeline.stages if stage.name == trained]
+        assert stage.config["loop"]["steps"] == 7
 
 
 @pytest.mark.parametrize(

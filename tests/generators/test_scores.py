@@ -1,0 +1,77 @@
+"""`gestray evaluate generation`: what was recorded is best, and what holds still is worst."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gestray.artifacts import Stage, StageResult, run_stage
+from gestray.config import Config
+from gestray.metrics.fgd import MotionAutoencoder, MotionAutoencoderConfig
+from gestray.store import Folder
+from gestray.training.checkpoint import MODEL, model_bytes, save_config
+from jobs.generate_scores import MEAN, RANDOM, RECORDED, SCORES, ScoresConfig, scores_of
+
+
+class _Given(Config):
+    name: str
+
+
+def artifact(store: Folder, kind: str, name: str, write):
+    def made(run):
+        write(run.folder)
+        return StageResult(6, 6)
+
+    return run_stage(Stage(kind, kind, _Given, made), store, name, _Given(name=name), {}).artifact
+
+
+@pytest.fixture(scope="module")
+def rows(speech_takes, generator_task, tmp_path_factory):
+    """Rows of an evaluation of two untrained runs of one method."""
+    store = Folder(str(tmp_path_factory.mktemp("scores")))
+
+    def keep(model, config):
+        def write(folder):
+            folder.write_bytes(model_bytes(model), MODEL)
+            save_config(config, folder)
+
+        return write
+
+    def copy(folder):
+        shard = speech_takes.read_bytes("shards/00000.parquet")
+        folder.write_bytes(shard, "shards/00000.parquet")
+
+    torch.manual_seed(0)
+    inputs = {"takes": artifact(store, "takes", "takes", copy)}
+    autoencoder = MotionAutoencoderConfig(width=16, dim=4)
+    inputs["fgd"] = artifact(store, "fgd", "fgd", keep(MotionAutoencoder(autoencoder), autoencoder))
+    for run in (0, 1):
+        model = generator_task("semtalk").build()
+        inputs[f"untrained@{run}"] = artifact(
+            store, "generator", f"untrained-{run}", keep(model, model.config)
+        )
+    config = ScoresConfig(split="train", resamples=20)
+    report = run_stage(SCORES, store, "scores", config, inputs)
+    return scores_of(report.artifact.folder)["rows"]
+
+
+def test_recorded_motion_is_at_no_distance_and_keeps_its_promises(rows):
+    assert rows[RECORDED]["fgd"] == pytest.approx(0, abs=1e-6)
+    assert rows[RECORDED]["semantic.fields"] > 0.7
+    others = [name for name in rows if name != RECORDED]
+    assert all(rows[RECORDED]["semantic.fields"] > rows[name]["semantic.fields"] for name in others)
+
+
+def test_a_pose_that_is_held_makes_no_gesture(rows):
+    assert rows[MEAN]["semantic.gestures"] == 0 and rows[MEAN]["speed"] == 0
+    assert rows[MEAN]["fgd"] > rows[RANDOM]["fgd"] >= 0
+
+
+def test_runs_of_one_method_share_a_row_and_have_an_interval(rows):
+    row = rows["untrained"]
+    assert len(row["runs"]) == 2
+    assert row["fgd"] == pytest.approx(sum(run["fgd"] for run in row["runs"]) / 2)
+    assert 0 <= row["semantic.intent.low"] <= row["semantic.intent.high"] <= 1
+    assert row["fgd.low"] <= row["fgd.high"]
+    assert 0 <= row["gate.balanced_accuracy"] <= 1
+    assert "through tokens (face+upper+hands+lower)" in rows
