@@ -25,9 +25,7 @@ def anchors_review(
         str | None, typer.Option("--anchors", help="Anchors to review; the newest otherwise.")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
-    browse: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
-    ] = True,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     close: Annotated[
         bool, typer.Option("--close", help="Serve no page: only make the artifact.")
     ] = False,
@@ -39,8 +37,9 @@ def anchors_review(
 
     Serves a page on this machine alone until Ctrl-C. Every decision is kept at once; at the end all
     that stand become an artifact, which `encoder train` and `anchors evaluate` take as `reviews`.
-    Given again, it goes on. Examples: `gestray anchors review`; `gestray anchors review
-    --annotator bo --no-open --port 8765`; `gestray anchors review --close`.
+    Given again, it goes on. Examples: `gestray anchors review --open`; `gestray anchors review
+    --annotator bo --port 8765` (then `ssh -L 8765:127.0.0.1:8765 HOST` from where the browser is);
+    `gestray anchors review --close`.
     """
     from gestray.anchors.review import check_annotator
     from jobs.desk import open_desk
@@ -57,10 +56,8 @@ def anchors_review(
         def ready(address: str) -> None:
             remarks.print(f"{len(desk)} anchors at {address}", markup=False, soft_wrap=True)
             remarks.print("Ctrl-C to finish; every decision is kept at once", style="dim")
-            if browse:
-                import webbrowser
-
-                webbrowser.open(address)
+            if browse:  # on a machine of several people, they can see a browser's arguments
+                typer.launch(address)
 
         serve(desk, port, ready)
     report = close_reviews(target, anchors, made)

@@ -28,7 +28,7 @@ from tests.anchors.test_grounding import REST, RIGHT
 @contextmanager
 def sitting(store: Path, annotator: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """The command as a process, and a client that has opened the address it printed."""
-    options = ["--annotator", annotator, "--no-open", "--store", str(store), "--json"]
+    options = ["--annotator", annotator, "--store", str(store), "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "jobs.cli", "anchors", "review", *options],
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
