@@ -21,7 +21,7 @@ from gestray.views.phrases import has_times, phrases_of
 from jobs.cluster import connect
 from jobs.display import remarks
 from jobs.phrases import count_phrases
-from jobs.reviews import say_what_is_overridden, supervision_of
+from jobs.reviews import supervision_of
 from jobs.rows import map_takes, read_rows, write_rows
 from jobs.training import last_losses, train_with_progress
 
@@ -47,9 +47,10 @@ def _train(run: StageRun[EncoderTraining]) -> StageResult:
             )
         _check_overlap(run, set(supervised))
         if reviews := run.inputs.get("reviews"):
-            say_what_is_overridden(reviews, list(supervised))
-            for phrase_id, texts in supervision_of(reviews).items():
-                supervised[phrase_id] = AnchorTexts(*texts)
+            decided = supervision_of(reviews)
+            overridden = decided.keys() & supervised.keys()
+            remarks.print(f"{len(overridden)} of {len(supervised)} anchors are as reviewed")
+            supervised |= {phrase: AnchorTexts(*texts) for phrase, texts in decided.items()}
     check_takes(takes.folder, run.config)
     config, tokenizer = _with_tokenizer(run)
     task = EncoderTask(config, supervised, tokenizer)

@@ -37,7 +37,6 @@ from gestray.errors import UserError
 from gestray.metrics.agreement import Agreement, agreement
 from gestray.metrics.forms import HANDS, fields_of_gesture, fields_of_hand
 from gestray.store import Folder
-from jobs.display import remarks
 from jobs.rows import read_rows, write_rows
 
 
@@ -84,19 +83,10 @@ def supervision_of(reviews: Artifact) -> dict[str, tuple[str | None, str | None]
 
     A rejected phrase has neither: nothing is learned from it.
     """
-    rows = {
-        row["phrase_id"]: row for row in map(to_row, last_words(read_reviews(reviews)).values())
-    }
+    rows = map(to_row, last_words(read_reviews(reviews)).values())
     return {
-        phrase: (row["form_text"] or None, row["intent_text"] or None)
-        for phrase, row in rows.items()
+        row["phrase_id"]: (row["form_text"] or None, row["intent_text"] or None) for row in rows
     }
-
-
-def say_what_is_overridden(reviews: Artifact, known: Sequence[str]) -> None:
-    """Tell how many of some phrases have been decided about."""
-    decided = {review.phrase_id for review in read_reviews(reviews)}
-    remarks.print(f"{len(decided & set(known))} of {len(known)} phrases are as reviewed")
 
 
 def pairs_of_annotators(reviews: Sequence[Review]) -> list[tuple[str, str]]:

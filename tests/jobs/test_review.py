@@ -15,13 +15,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gestray.anchors.review import Journal, Review, standing
-from gestray.artifacts import Artifact, open_artifact
+from gestray.anchors.review import Review
+from gestray.artifacts import Artifact, StageRun, open_artifact
 from gestray.errors import UserError
 from gestray.form import Intent
 from gestray.store import Folder
 from jobs.desk import open_desk
-from jobs.reviews import agreement_of, agreements, close_reviews, supervision_of
+from jobs.reviews import agreement_of, agreements, close_reviews
+from jobs.rows import read_rows
 from tests.anchors.test_grounding import REST, RIGHT
 
 
@@ -109,20 +110,29 @@ def reviews(anchors: Artifact) -> Artifact:
     return report.artifact
 
 
-def test_reviews_have_the_last_word_in_training(reviews, anchors):
-    store = Folder(str(Path(anchors.uri).parents[1]))
-    phrases = [
-        row.phrase_id
-        for row in standing(Journal(store, anchors.manifest.identity).read()).values()
-        if row.annotator == "bo"
-    ]
+def test_reviews_have_the_last_word_in_training(reviews, anchors, monkeypatch):
+    from jobs import encoder
+    from jobs.stages import stage_config
 
-    texts = supervision_of(reviews)
+    class Begun(Exception):
+        """Training would begin now."""
 
-    assert texts.keys() == set(phrases)
-    assert texts[phrases[1]] == (None, None)  # rejected: nothing is learned from it
-    assert texts[phrases[2]][1] == "No."
-    assert all(form for phrase, (form, _) in texts.items() if phrase != phrases[1])
+    def begin(_what, task, *_rest):
+        raise Begun(task)
+
+    monkeypatch.setattr(encoder, "train_with_progress", begin)
+    takes = anchors.input("forms").input("takes")
+    inputs = {"takes": takes, "anchors": anchors, "reviews": reviews}
+    config = stage_config("encoder.train", {"preset": "sma"}, "test")
+    with pytest.raises(Begun) as begun:
+        encoder.TRAIN.run(StageRun(Folder(f"{takes.uri}-unused"), config, inputs))
+    texts = begun.value.args[0].anchors
+
+    rows = read_rows(anchors.folder).to_pylist()
+    first, rejected, edited = (texts[row["phrase_id"]] for row in rows[:3])
+    assert first.form == rows[0]["form_text"] and first.intent == (rows[0]["intent_text"] or None)
+    assert (rejected.form, rejected.intent) == (None, None)  # nothing is learned from it
+    assert edited.intent == "No." != rows[2]["intent_text"]
 
 
 def test_reviews_are_gold_where_anchors_are_evaluated(reviews, anchors, gestray):
