@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gestray.artifacts import Artifact, newest, open_artifact
+from gestray.artifacts import Artifact, newest, open_artifact, provenance
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
 from jobs.command import AsJson, Name, Store, finish, group, print_json
@@ -89,8 +89,9 @@ def anchors_agreement(
     if as_json:
         print_json({"reviews": reviews.uri, "agreement": agreement_metrics(found)})
         return
+    synthetic = any(made.manifest.metrics.get("synthetic") for made in provenance(reviews))
     for pair, scores in found.items():
-        results.print(agreement_table(pair, scores))
+        results.print(agreement_table(pair, scores, synthetic))
 
 
 def _chosen(store: Folder, kind: str, uri: str | None) -> Artifact:

@@ -116,7 +116,7 @@ def intents_table(scores: Mapping[str, IntentScore], synthetic: bool) -> Table:
     return table
 
 
-def agreement_table(pair: str, scores: Mapping[str, Agreement]) -> Table:
+def agreement_table(pair: str, scores: Mapping[str, Agreement], synthetic: bool) -> Table:
     """Agreement of two annotators, one row a field; kappa as it is, shares in percent."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
@@ -125,7 +125,8 @@ def agreement_table(pair: str, scores: Mapping[str, Agreement]) -> Table:
     items = max((score.items for score in scores.values()), default=0)
     table = Table(
         title=f"Agreement of {escape(pair)}",
-        caption=f"{number(items)} phrases in common · 95 % interval over phrases",
+        caption=f"{number(items)} phrases in common · 95 % interval over phrases"
+        + (" · synthetic data" if synthetic else ""),
         box=SIMPLE_HEAD,
         pad_edge=False,
     )

@@ -163,7 +163,7 @@ def test_agreement_of_two_annotators_is_a_table(reviews, anchors, gestray):
     assert low <= found["intent"]["kappa"] <= high < 1.0001
     assert found["handedness"]["kappa"] in (1, None)
     table = gestray("anchors", "agreement", "--store", store).out
-    assert "Agreement of ann, bo" in table and "intent" in table
+    assert "Agreement of ann, bo" in table and "intent" in table and "synthetic data" in table
 
 
 def test_hands_are_compared_where_both_say_they_take_part():
