@@ -47,6 +47,7 @@ class _Facts:
     language: str
     seconds: float
     parts: frozenset[str]
+    remark: str | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class CorpusCheck:
     quarantined: tuple[dict[str, Any], ...]
     absent: tuple[str, ...]
     unlisted: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def is_whole(self) -> bool:
@@ -83,6 +85,7 @@ class CorpusCheck:
             "speakers": dict(sorted(Counter(take.speaker for take in self.takes).items())),
             "absent": list(self.absent),
             "unlisted": list(self.unlisted),
+            "remarks": list(self.remarks),
             "quarantined": list(self.quarantined),
         }
 
@@ -102,6 +105,8 @@ class CorpusCheck:
             counts.add_row(f"{name} ({len(shown)})", escape(_some(shown)))
         for name, ids in (("absent", self.absent), ("unlisted", self.unlisted)):
             counts.add_row(f"{name} ({len(ids)})", escape(_some(ids)))
+        for remark in self.remarks:
+            counts.add_row("remark", escape(remark))
         yield counts
         if self.quarantined:
             wrong = Table("take", "what is wrong", title_justify="left")
@@ -130,9 +135,10 @@ def check_corpus(source: Source, listing: Listing, track: Callable[[int], None])
 
     def read(entry: TakeEntry) -> _Facts | dict[str, Any]:
         try:
-            return _facts(source.read_take(entry))
+            take = source.read_take(entry)
         except BadInput as error:
             return quarantine_record(entry.take_id, error)
+        return _facts(take, source.remark(take))
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for done, found in enumerate(pool.map(read, listing.entries), 1):
@@ -142,13 +148,17 @@ def check_corpus(source: Source, listing: Listing, track: Callable[[int], None])
                 records.append(found)
             track(done)
     records.sort(key=lambda record: record["take_id"])
-    return CorpusCheck(source.root, tuple(takes), tuple(records), listing.absent, listing.unlisted)
+    said = Counter(take.remark for take in takes if take.remark)
+    remarks = (*listing.remarks, *(f"{count} takes: {text}" for text, count in said.most_common()))
+    return CorpusCheck(
+        source.root, tuple(takes), tuple(records), listing.absent, listing.unlisted, remarks
+    )
 
 
-def _facts(take: Take) -> _Facts:
+def _facts(take: Take, remark: str | None) -> _Facts:
     held = frozenset(part for part, name in PARTS.items() if getattr(take, name) is not None)
     speaker, language = take.speaker or "unknown", take.language or "unknown"
-    return _Facts(take.split, speaker, language, take.duration_s, held)
+    return _Facts(take.split, speaker, language, take.duration_s, held, remark)
 
 
 def _some(names: Iterable[str]) -> str:

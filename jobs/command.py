@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gestray.artifacts import Artifact, StageReport
-from gestray.config import parse_overrides, with_overrides
+from gestray.config import Config, parse_overrides, with_overrides
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
 from jobs.display import metrics_table, results
@@ -117,14 +117,23 @@ def run_by_hand(
     values: Mapping[str, Any] | None = None,
     skip: Callable[[Any], frozenset[str]] = lambda config: frozenset(),
 ) -> None:
-    """Run one stage by hand. `values` come from options, `overrides` go on top."""
-    from jobs.stages import choose_inputs, run_named, stage_config, stage_named
+    """Run one stage by hand, with `config_by_hand`."""
+    from jobs.stages import choose_inputs, run_named, stage_named
 
-    tree = with_overrides(values or {}, parse_overrides(overrides or ()))
-    config = stage_config(stage_name, tree, stage_name)
+    config = config_by_hand(stage_name, overrides, values)
     target = Folder(store or default_store())
     inputs = choose_inputs(stage_named(stage_name), target, _roles(given or ()), skip(config))
     finish(run_named(stage_name, target, artifact_name, config, inputs), as_json)
+
+
+def config_by_hand(
+    stage_name: str, overrides: Sequence[str] | None, values: Mapping[str, Any] | None
+) -> Config:
+    """A stage's config: `values` come from options, `overrides` go on top."""
+    from jobs.stages import stage_config
+
+    tree = with_overrides(values or {}, parse_overrides(overrides or ()))
+    return stage_config(stage_name, tree, stage_name)
 
 
 def _roles(given: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -264,21 +264,30 @@ def _chain(first: Take, rest: Iterator[Take]) -> Iterator[Take]:
     yield from rest
 
 
-def _source_of(run: StageRun[Any], expected: str) -> str:
-    """The corpus: the input artifact, or where the config says.
-
-    A whole path, for tasks run in folders of their own.
-    """
-    if "corpus" in run.inputs:
-        return run.inputs["corpus"].uri
-    if run.config.source is None:
+def _root_of(config: IngestConfig, expected: str) -> str:
+    """Where the corpus lies. A whole path, for tasks run in folders of their own."""
+    if config.source is None:
         raise UserError(f"ingest: no source given; expected {expected}")
-    return Folder(run.config.source).uri
+    return Folder(config.source).uri
 
 
-def _run_beat2(run: StageRun[IngestConfig]) -> StageResult:
-    root = _source_of(run, "a folder in BEAT2's layout")
-    return _ingest(Beat2Source(root, run.config.split), run)
+def _beat2_source(config: IngestConfig) -> Source:
+    return Beat2Source(_root_of(config, "a folder in BEAT2's layout"), config.split)
+
+
+def _bvh_source(config: BvhConfig) -> Source:
+    from gestray.corpora.bvh import BvhSource
+
+    root = _root_of(config, "a folder of BVH files")
+    manifest, skeleton = _bvh_inputs(config)
+    return BvhSource(root, manifest, skeleton, config.split)
+
+
+def _smplx_source(config: SmplxConfig) -> Source:
+    from gestray.corpora.smplx_folder import SmplxSource
+
+    root = _root_of(config, "a folder of SMPL-X npz files")
+    return SmplxSource(root, config.split, config.fps, config.up)
 
 
 def _bvh_inputs(config: BvhConfig) -> tuple[str, SkeletonMap]:
@@ -299,27 +308,34 @@ def _bvh_fingerprint(config: BvhConfig) -> list[Any]:
     return [_files_of(config), content, skeleton.model_dump(mode="json")]
 
 
-def _run_bvh(run: StageRun[BvhConfig]) -> StageResult:
-    from gestray.corpora.bvh import BvhSource
+_SOURCES: dict[type[IngestConfig], Callable[[Any], Source]] = {
+    IngestConfig: _beat2_source,
+    BvhConfig: _bvh_source,
+    SmplxConfig: _smplx_source,
+}
 
-    root = _source_of(run, "a folder of BVH files")
-    manifest, skeleton = _bvh_inputs(run.config)
-    return _ingest(BvhSource(root, manifest, skeleton, run.config.split), run)
+
+def source_of(config: IngestConfig) -> Source:
+    """The corpus that a config names.
+
+    Raises:
+        UserError: it names none, or not all that is needed to read it.
+    """
+    return _SOURCES[type(config)](config)
 
 
-def _run_smplx(run: StageRun[SmplxConfig]) -> StageResult:
-    from gestray.corpora.smplx_folder import SmplxSource
-
+def _run(run: StageRun[Any]) -> StageResult:
     config = run.config
-    root = _source_of(run, "a folder of SMPL-X npz files")
-    return _ingest(SmplxSource(root, config.split, config.fps, config.up), run)
+    if "corpus" in run.inputs:
+        config = config.model_copy(update={"source": run.inputs["corpus"].uri})
+    return _ingest(source_of(config), run)
 
 
 BEAT2 = Stage(
     name="ingest.beat2",
     makes="takes",
     config_type=IngestConfig,
-    run=_run_beat2,
+    run=_run,
     needs={"corpus": "corpus"},
     optional=frozenset({"corpus"}),
     fingerprint=_files_of,
@@ -328,13 +344,13 @@ BVH = Stage(
     name="ingest.bvh",
     makes="takes",
     config_type=BvhConfig,
-    run=_run_bvh,
+    run=_run,
     fingerprint=_bvh_fingerprint,
 )
 SMPLX = Stage(
     name="ingest.smplx",
     makes="takes",
     config_type=SmplxConfig,
-    run=_run_smplx,
+    run=_run,
     fingerprint=_files_of,
 )

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gestray.corpora.source import Source
-from jobs.command import AsJson, Name, Overrides, group, print_json, run_by_hand
+from jobs.command import AsJson, Name, Overrides, config_by_hand, group, print_json, run_by_hand
 from jobs.display import progress, results
 
 app = group("Recordings to takes.")
@@ -22,6 +21,7 @@ Split = Annotated[
     str | None, typer.Option(help="time:0.8 splits every take in time; else the corpus's own.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail if any take is damaged.")]
+Check = Annotated[bool, typer.Option("--check", help="Read all and report; write nothing.")]
 Skeleton = Annotated[
     str, typer.Option(help="Map of the joints: a name of `ingest skeletons`, or a YAML file.")
 ]
@@ -32,19 +32,27 @@ def _ingest(
     name: str | None,
     out: str | None,
     overrides: list[str] | None,
+    check: bool,
     as_json: bool,
     values: Mapping[str, Any],
 ) -> None:
     def skip(config: Any) -> frozenset[str]:
         return frozenset({"corpus"})  # the folder given is the source
 
+    if check:
+        _check(stage, overrides, as_json, values)
+        return
     run_by_hand(stage, name or "takes", out, None, overrides, as_json, values, skip)
 
 
-def _check(source: Source, as_json: bool) -> None:
+def _check(
+    stage: str, overrides: list[str] | None, as_json: bool, values: Mapping[str, Any]
+) -> None:
     """Print what a corpus holds and lacks; exits with 1 where a take is damaged."""
     from jobs.check import check_corpus
+    from jobs.ingest import source_of
 
+    source = source_of(config_by_hand(stage, overrides, values))
     listing = source.list_takes()
     with progress("check", len(listing.entries)) as track:
         check = check_corpus(source, listing, track)
@@ -64,9 +72,7 @@ def ingest_beat2(
     store: Out = None,
     split: Split = None,
     strict: Strict = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Read all and report; write nothing.")
-    ] = False,
+    check: Check = False,
     name: Name = None,
     as_json: AsJson = False,
 ) -> None:
@@ -77,13 +83,8 @@ def ingest_beat2(
     lacks, and exits with 1 if an ingest would quarantine a take. Parts and takes that are
     absent are no damage: partial downloads are welcome.
     """
-    if check:
-        from gestray.corpora.beat2 import Beat2Source
-
-        _check(Beat2Source(source, split), as_json)
-        return
     values = {"source": source, "split": split, "strict": strict}
-    _ingest("ingest.beat2", name, store, overrides, as_json, values)
+    _ingest("ingest.beat2", name, store, overrides, check, as_json, values)
 
 
 @app.command("bvh")
@@ -97,6 +98,7 @@ def ingest_bvh(
     store: Out = None,
     split: Split = None,
     strict: Strict = False,
+    check: Check = False,
     name: Name = None,
     as_json: AsJson = False,
 ) -> None:
@@ -104,7 +106,8 @@ def ingest_bvh(
 
     Example: `gestray ingest bvh recordings --manifest takes.csv --skeleton mixamo`. Columns
     beside take_id, path, text: speaker, start_s, end_s, audio, textgrid, split, semantics,
-    form_text, intent_text; any other is kept. Look at a file first: `gestray ingest inspect`.
+    form_text, intent_text; any other is kept. Look at a file first: `gestray ingest inspect`; at
+    the whole, with `--check`.
     """
     values = {
         "source": source,
@@ -113,7 +116,7 @@ def ingest_bvh(
         "split": split,
         "strict": strict,
     }
-    _ingest("ingest.bvh", name, store, overrides, as_json, values)
+    _ingest("ingest.bvh", name, store, overrides, check, as_json, values)
 
 
 @app.command("smplx")
@@ -123,6 +126,7 @@ def ingest_smplx(
     store: Out = None,
     split: Split = None,
     strict: Strict = False,
+    check: Check = False,
     name: Name = None,
     as_json: AsJson = False,
 ) -> None:
@@ -132,7 +136,7 @@ def ingest_smplx(
     state what the files do not.
     """
     values = {"source": source, "split": split, "strict": strict}
-    _ingest("ingest.smplx", name, store, overrides, as_json, values)
+    _ingest("ingest.smplx", name, store, overrides, check, as_json, values)
 
 
 @app.command("skeletons")

@@ -189,6 +189,13 @@ def test_bvh_with_a_manifest(bvh_corpus, tmp_path, gestray, ray_cluster):
     assert found["cut"]["file"] == "cut.bvh" and found["cut"]["field"].startswith("line")
     assert found["gone"]["field"] == "row 9, column path"
     assert found["clip-0"]["field"] == "row 10, column take_id"
+    check = gestray(*command, "--check", "--json")
+    assert (check.code, check.json["quarantined"]) == (1, records)
+    assert check.json["splits"] == {"test": 3, "train": 3}
+    present = {part: row["present"] for part, row in check.json["parts"].items()}
+    assert (present["motion"], present["audio"], present["gold"]) == (6, 0, 3)
+    (remark,) = check.json["remarks"]
+    assert remark in outcome.err
     rows = pq.read_table(folder.path("shards")).to_pylist()
     assert {row["take_id"]: row["num_frames"] for row in rows if "clip" in row["take_id"]} == {
         f"clip-{n}": 165 for n in range(3)
@@ -255,6 +262,11 @@ def test_a_folder_of_smplx_motion(tmp_path, monkeypatch, gestray, ray_cluster):
     np.savez(root / "good.npz", poses=motion, trans=np.zeros((120, 3)), mocap_framerate=60)
     np.savez(root / "bad.npz", poses=motion[:, :70], mocap_framerate=60)
     (root / "good.txt").write_text("hello there")
+    check = gestray("ingest", "smplx", "amass", "up=z", "--check", "--json")
+    assert check.code == 1 and list(tmp_path.iterdir()) == [tmp_path / "amass"]
+    assert (check.json["takes"], check.json["readable"], check.json["hours"]) == (2, 1, 0.0006)
+    assert check.json["parts"]["words"]["present"] == 1
+    assert "60 frames a second, z up" in check.json["remarks"][0]
     outcome = gestray("ingest", "smplx", "amass", "--out", tmp_path / "store", "--json")
     assert outcome.code == 0, outcome.err
     report = outcome.json
