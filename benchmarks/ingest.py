@@ -2,23 +2,30 @@
 
     python benchmarks/ingest.py --json
 
-Ours is the way training takes: Ray Data tasks read takes from shards, cut and
-order the windows, and a rank makes torch batches of what arrives. The other is
-how the field's data sets work: `__getitem__` opens the take's npz and wav,
-cuts a window out of each and closes them again; a torch `DataLoader` with one
-process reads. Both shuffle, with batches of 64 windows of 64 frames. Rates are
-steady ones, from the first batch to the last; ours starts later, which
-`first_batch_s` states for a long run.
+Ours is the way training takes: Ray Data tasks read takes from shards and cut the
+windows, and a rank, an actor as Ray Train's are, makes torch batches of what
+arrives. The other is how the field's data sets work: `__getitem__` opens the
+take's npz and wav, cuts a window out of each and closes them again; a torch
+`DataLoader` with one process reads. Both shuffle, with global batches of 64
+windows of 64 frames, one thread a process. Rates are steady ones; ours starts
+later, which `first_batch_s` states for a long run.
+
+`two_workers_to_one` gives each worker one core: one rank, its reader and all of
+Ray's processes on one core, against two of each on two. `ours` is one rank that
+has both cores.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import soundfile
 import torch
 from side_by_side import Comparison, alternate, main
@@ -37,7 +44,7 @@ TAKES = 48
 SECONDS = 64  # as long as recordings of BEAT2 are
 FRAMES, STRIDE = 64, 20
 BATCH = 64
-OUR_STEPS, FIELD_STEPS = 400, 8
+OUR_STEPS, WARM_STEPS, FIELD_STEPS = 700, 200, 8
 LONG_RUN_STEPS = 10_000
 
 
@@ -73,14 +80,56 @@ class FieldDataset(torch.utils.data.Dataset):
 def field_rate(dataset: FieldDataset) -> float:
     """Windows a second of the field's way."""
     loader = torch.utils.data.DataLoader(dataset, BATCH, shuffle=True, num_workers=1)
-    return _rate(iter(loader), FIELD_STEPS)
+    batches = iter(loader)
+    next(batches)  # starts the clock
+    started = time.perf_counter()
+    for _ in range(FIELD_STEPS - 1):
+        next(batches)
+    return BATCH * (FIELD_STEPS - 1) / (time.perf_counter() - started)
 
 
-def our_rate(stream: SampleStream, readers: int) -> float:
-    """Windows a second of our stream, as a rank that owns all lanes sees it."""
-    tables = stream.ray_batches(range(stream.plan.lanes), 0, OUR_STEPS, readers)
-    batches = (torch.from_numpy(stack_frames(table["poses"], FRAMES)) for table in tables)
-    return _rate(batches, OUR_STEPS)
+class Rank:
+    """One worker of a training that does nothing but make batches."""
+
+    def arrivals(self, stream: SampleStream, rank: int, workers: int) -> list[float]:
+        """When each batch was there, by the machine's clock."""
+        torch.set_num_threads(1)
+        tables = stream.ray_batches(stream.plan.lanes_of(rank, workers), 0, OUR_STEPS)
+        times = []
+        for table in tables:
+            torch.from_numpy(stack_frames(table["poses"], FRAMES))
+            times.append(time.monotonic())
+        return times
+
+
+def our_rate(stream: SampleStream, workers: int, cores: Collection[int]) -> float:
+    """Windows a second of all workers together, while each of them was at work."""
+    import ray
+
+    ranks: list[Any] = [ray.remote(num_cpus=1)(Rank).remote() for _ in range(workers)]
+    try:
+        ray.get([rank.__ray_ready__.remote() for rank in ranks])
+        run_on(cores)
+        asked = [rank.arrivals.remote(stream, number, workers) for number, rank in enumerate(ranks)]
+        times = np.array(ray.get(asked))
+    finally:
+        run_on(range(os.cpu_count() or 1))
+        for rank in ranks:
+            ray.kill(rank)
+    began, ended = times[:, WARM_STEPS].max(), times[:, -1].min()
+    batches = ((times > began) & (times <= ended)).sum()
+    return float(batches * BATCH / workers / (ended - began))
+
+
+def run_on(cores: Collection[int]) -> None:
+    """Keep this process and the cluster below it to some cores, what they start included."""
+    me = psutil.Process()
+    for process in (me, *me.children(recursive=True)):
+        try:
+            for thread in process.threads():
+                os.sched_setaffinity(thread.id, cores)
+        except (psutil.Error, ProcessLookupError):
+            continue  # ended meanwhile
 
 
 def first_batch_s(stream: SampleStream) -> float:
@@ -88,15 +137,6 @@ def first_batch_s(stream: SampleStream) -> float:
     started = time.perf_counter()
     next(stream.ray_batches(range(stream.plan.lanes), 0, LONG_RUN_STEPS))
     return time.perf_counter() - started
-
-
-def _rate(batches: Iterator, steps: int) -> float:
-    """Steady windows a second: the first batch starts the clock."""
-    next(batches)
-    started = time.perf_counter()
-    for _ in range(steps - 1):
-        next(batches)
-    return BATCH * (steps - 1) / (time.perf_counter() - started)
 
 
 def write_recordings(root: Path) -> None:
@@ -141,19 +181,23 @@ def measure(runs: int) -> Comparison:
         first = first_batch_s(stream)  # in a cluster that has not read yet
         ways: dict[str, Callable[[], float]] = {
             "field": lambda: field_rate(FieldDataset(corpus, with_audio=True)),
-            "ours": lambda: our_rate(stream, readers=1),
+            "ours": lambda: our_rate(stream, 1, (0, 1)),
+            "one worker on one core": lambda: our_rate(stream, 1, (0,)),
+            "two workers on two cores": lambda: our_rate(stream, 2, (0, 1)),
             "field without audio": lambda: field_rate(FieldDataset(corpus, with_audio=False)),
-            "ours, two readers": lambda: our_rate(stream, readers=2),
         }
         found = alternate(ways, runs)
+    one, two = found["one worker on one core"], found["two workers on two cores"]
     return Comparison(
         ours=found["ours"],
         other=found["field"],
         unit="windows/s",
         runs=runs,
         also={
-            "two_workers_windows_per_s": found["ours, two readers"],
-            "two_workers_to_one": found["ours, two readers"] / found["ours"],
+            "one_worker_on_one_core_windows_per_s": one,
+            "two_workers_on_two_cores_windows_per_s": two,
+            "two_workers_to_one": two / one,
+            "two_workers_to_one_on_two_cores": two / found["ours"],
             "field_without_audio_windows_per_s": found["field without audio"],
             "ratio_without_audio": found["ours"] / found["field without audio"],
             "first_batch_s": first,

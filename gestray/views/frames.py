@@ -32,16 +32,13 @@ def cut_frames(
     assert not len(firsts) or (firsts.min() >= 0 and lasts.max() <= frames)
     offsets = np.zeros(len(firsts) + 1, dtype=np.int64)
     np.cumsum((lasts - firsts) * width, out=offsets[1:])
-    # Arrow's pool keeps its pages; NumPy would take new ones for every chunk, and the
-    # system's clearing of them costs more than the copying.
-    data = pa.allocate_buffer(int(offsets[-1]) * _FLOAT_BYTES)
-    values, flat = np.frombuffer(data, np.float32), motion.reshape(-1)
+    values, flat = _allocate(int(offsets[-1]) * _FLOAT_BYTES), motion.reshape(-1)
     for to, end, first, last in zip(
         offsets, offsets[1:], firsts * width, lasts * width, strict=False
     ):
         values[to:end] = flat[first:last]
     edges = pa.py_buffer((offsets * _FLOAT_BYTES).astype(np.int32))
-    return pa.Array.from_buffers(pa.binary(), len(firsts), [None, edges, data])
+    return pa.Array.from_buffers(pa.binary(), len(firsts), [None, edges, pa.py_buffer(values)])
 
 
 def stack_frames(column: pa.ChunkedArray, length: int) -> np.ndarray:
@@ -50,17 +47,26 @@ def stack_frames(column: pa.ChunkedArray, length: int) -> np.ndarray:
     Raises:
         ValueError: the rows differ in size, or do not hold `length` frames.
     """
-    chunks = [chunk for chunk in column.chunks if len(chunk)]
-    parts = []
-    for chunk in chunks:
+    parts, sizes = [], set()
+    for chunk in (chunk for chunk in column.chunks if len(chunk)):
         _, offsets, data = chunk.buffers()
         edges = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-        sizes = np.diff(edges)
-        if sizes.min() != sizes.max() or sizes[0] % (length * _FLOAT_BYTES):
-            found = f"{sizes.min()} to {sizes.max()} bytes"
-            raise ValueError(f"rows of {found}, expected all to hold {length} frames")
-        values = np.frombuffer(data, np.float32, (edges[-1] - edges[0]) // 4, edges[0])
-        parts.append(values.reshape(len(chunk), length, -1))
+        sizes |= set(np.diff(edges).tolist())
+        parts.append(np.frombuffer(data, np.uint8, edges[-1] - edges[0], edges[0]))
     if not parts:
         raise ValueError(f"no rows, expected some of {length} frames")
-    return np.concatenate(parts)
+    if len(sizes) > 1 or min(sizes) % (length * _FLOAT_BYTES):
+        found = f"{min(sizes)} to {max(sizes)} bytes"
+        raise ValueError(f"rows of {found}, expected all to hold {length} frames")
+    stacked = _allocate(sum(map(len, parts)))
+    np.concatenate(parts, out=stacked.view(np.uint8))
+    return stacked.reshape(len(column), length, -1)
+
+
+def _allocate(size: int) -> np.ndarray:
+    """Room for `size` bytes of float32.
+
+    From Arrow's pool, which keeps its pages: NumPy would take new ones for every chunk, and
+    the system's clearing of them costs more than the copying.
+    """
+    return np.frombuffer(pa.allocate_buffer(size), np.float32)

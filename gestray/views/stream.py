@@ -23,6 +23,8 @@ from gestray.views.catalog import TakeRef, read_columns
 from gestray.views.view import View
 
 LANE = "_lane"
+# The place of a row in its chunk.
+PLACE = "_place"
 # Chunks a read-ahead dataset holds at most: bounds the driver's bookkeeping for long runs.
 CHUNKS_PER_DATASET = 512
 # Of the cluster's object store, how much all ranks together read ahead into. Ray Data's own
@@ -64,15 +66,20 @@ class SampleStream:
 
     def read_chunk(self, chunk: Chunk, refs: Mapping[int, TakeRef] | Sequence[TakeRef]) -> pa.Table:
         """The chunk's samples; `refs[take]` says where the take is."""
+        return in_order(self.read_takes(chunk, refs))
+
+    def read_takes(self, chunk: Chunk, refs: Mapping[int, TakeRef] | Sequence[TakeRef]) -> pa.Table:
+        """The chunk's samples take by take, each with its place in the chunk."""
         takes = np.asarray(chunk.takes)
-        tables, positions = [], []
+        tables, places = [], []
         for take in np.unique(takes):
             where = np.flatnonzero(takes == take)
             ref = refs[int(take)]
             row = read_columns(self.takes, ref, self.view.columns)
             tables.append(self.view.cut(ref, row, [chunk.samples[i] for i in where]))
-            positions.append(where)
-        rows = pa.concat_tables(tables).take(np.argsort(np.concatenate(positions)))
+            places.append(where)
+        rows = pa.concat_tables(tables)
+        rows = rows.append_column(PLACE, pa.array(np.concatenate(places).astype(np.int32)))
         return rows.append_column(LANE, pa.array(np.full(len(chunk), chunk.lane, dtype=np.int32)))
 
     def _ray_parts(self, chunks: Iterator[Chunk], readers: int, share: float) -> Iterator[pa.Table]:
@@ -94,6 +101,8 @@ class SampleStream:
             options.preserve_order = True
             options.resource_limits = limits
             dataset.context.enable_progress_bars = False
+            # A block is a chunk, whatever its size: only whole ones can be put in order.
+            dataset.context.target_max_block_size = None
             parts = dataset.map_batches(
                 functools.partial(_read_item, stream=reader),
                 batch_size=1,
@@ -106,14 +115,22 @@ class SampleStream:
                     batch_size=None, batch_format="pyarrow", prefetch_batches=readers
                 )
             )
-            # A copy, because a rank waits with a chunk of each of its lanes: left where they
-            # are, those would fill a small object store and make it spill.
-            yield from (part.take(np.arange(len(part))) for part in arriving)
+            # The copy that puts a chunk in order also frees the object store of it: a rank waits
+            # with a chunk of each of its lanes, which would make a small one spill.
+            yield from map(in_order, arriving)
 
 
 def _read_item(items: Any, stream: SampleStream) -> pa.Table:
-    """Ray Data's side of `read_chunk`; `items` is a pandas frame of one row."""
-    return stream.read_chunk(items["chunk"].iloc[0], items["refs"].iloc[0])
+    """Ray Data's side of `read_takes`; `items` is a pandas frame of one row."""
+    return stream.read_takes(items["chunk"].iloc[0], items["refs"].iloc[0])
+
+
+def in_order(part: pa.Table) -> pa.Table:
+    """A copy of a whole chunk, its rows in the order in which they are used."""
+    places = part[PLACE].to_numpy()
+    order = np.argsort(places)
+    assert (places[order] == np.arange(len(part))).all(), "a part of a chunk, or several"
+    return part.drop_columns([PLACE]).take(order)
 
 
 def rebatch(
