@@ -102,13 +102,15 @@ _PHRASE_FIELDS = [
     ("wrist_mm_by_level", pa.list_(pa.float32())),
     ("finger_mm_by_level", pa.list_(pa.float32())),
 ]
+_ERRORS = [name for name, _ in _PHRASE_FIELDS if "_mm" in name]
 
 
 def primitives_schema(parts: tuple[str, ...]) -> pa.Schema:
     """Rows of a `primitives` artifact; codes are lists (tokens) of lists (levels).
 
     `wrist_mm` and `finger_mm` are `gesture_errors` of the motion the codes stand for, and
-    `…_by_level` those of the first one, two, … levels alone.
+    `…_by_level` those of the first one, two, … levels alone; of test phrases, null in others,
+    because they take five times as long as the codes.
     """
     codes = pa.list_(pa.list_(pa.int16()))
     return pa.schema(_PHRASE_FIELDS + [(CODES + part, codes) for part in parts])
@@ -134,15 +136,16 @@ class PhraseEncoder:
         rows = self.view.cut(ref, take, range(count))
         motion = {name: motion_of(ref, take, name) for name in self.columns}
         columns: dict[str, list[Any]] = {name: [] for name in self._added()}
-        for phrase in phrases_of(ref, self.view.config):
+        splits = rows["split"].to_pylist()
+        for phrase, split in zip(phrases_of(ref, self.view.config), splits, strict=True):
             clip = {
                 name: torch.from_numpy(values[None, phrase.first : phrase.last].copy())
                 for name, values in motion.items()
             }
             codes = self.model.encode(**clip)
-            for name, errors in self._errors_by_level(clip["poses"][0], codes).items():
-                columns[name].append(errors[-1])
-                columns[name + "_by_level"].append(errors)
+            errors = self._errors(clip["poses"][0], codes) if split == "test" else {}
+            for name in _ERRORS:
+                columns[name].append(errors.get(name))
             columns["num_frames"].append(clip["poses"].shape[1])
             for part, found in codes.items():
                 columns[CODES + part].append(found[0].tolist())
@@ -152,13 +155,10 @@ class PhraseEncoder:
 
     def _added(self) -> list[str]:
         """Columns that rows of phrases get."""
-        errors = [name for name in self.schema.names if "_mm" in name]
-        return ["num_frames", *errors, *(CODES + part for part in self.model.config.parts)]
+        return ["num_frames", *_ERRORS, *(CODES + part for part in self.model.config.parts)]
 
-    def _errors_by_level(
-        self, recorded: torch.Tensor, codes: dict[str, torch.Tensor]
-    ) -> dict[str, list[float]]:
-        """`gesture_errors` of (T, 165) with the first one, two, … of the codes' levels."""
+    def _errors(self, recorded: torch.Tensor, codes: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """`gesture_errors` of (T, 165) with all of the codes' levels, and by their number."""
         import torch
 
         from gestray.metrics.reconstruction import gesture_errors
@@ -168,7 +168,8 @@ class PhraseEncoder:
         beyond = torch.ones(levels, levels, dtype=torch.bool).triu(1)[:, None]
         rebuilt = self.model.decode({part: c.masked_fill(beyond, -1) for part, c in codes.items()})
         errors = [gesture_errors(recorded, clip[: len(recorded)]) for clip in rebuilt]
-        return {name: [error[name] for error in errors] for name in errors[0]}
+        by_level = {f"{name}_by_level": [error[name] for error in errors] for name in errors[-1]}
+        return errors[-1] | by_level
 
 
 def _encode(run: StageRun[EncodeConfig]) -> StageResult:

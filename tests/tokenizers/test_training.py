@@ -107,17 +107,21 @@ def test_a_corpus_without_faces_is_refused_before_training_starts(takes, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["sma", "semtalk"])
-def test_phrases_are_encoded_with_the_errors_of_each_number_of_levels(takes, tmp_path, name):
+def test_phrases_are_encoded_and_test_ones_have_the_errors_of_each_number_of_levels(
+    takes, tmp_path, name
+):
     config = training(name, 30)
     model = train_alone(TokenizerTask(config), config.loop, takes)
     save_model(tmp_path / MODEL, model)
     save_config(config.model, Folder(str(tmp_path)))
     encoder = PhraseEncoder(Folder(str(tmp_path)), PhraseConfig())
-    ref = read_catalog(takes)[0]
-    rows = encoder(ref, read_columns(takes, ref, encoder.columns)).to_pylist()
-    assert [row["phrase_id"] for row in rows] == [
-        phrase.phrase_id for phrase in phrases_of(ref, PhraseConfig())
-    ]
+    catalog = read_catalog(takes)
+    rows = []
+    for ref in (next(r for r in catalog if r.split == split) for split in ("train", "test")):
+        rows += encoder(ref, read_columns(takes, ref, encoder.columns)).to_pylist()
+        assert [row["phrase_id"] for row in rows if row["take_id"] == ref.take_id] == [
+            phrase.phrase_id for phrase in phrases_of(ref, PhraseConfig())
+        ]
     tokenizer = MotionTokenizer.from_folder(Folder(str(tmp_path)))
     for row in rows:
         for part in config.model.parts:
@@ -125,10 +129,14 @@ def test_phrases_are_encoded_with_the_errors_of_each_number_of_levels(takes, tmp
                 -(-row["num_frames"] // 4),
                 config.model.quantizers,
             )
-        assert len(row["wrist_mm_by_level"]) == config.model.quantizers
-        assert row["wrist_mm"] == row["wrist_mm_by_level"][-1]
-        assert row["finger_mm"] == row["finger_mm_by_level"][-1]
-    by_level = np.mean([row["wrist_mm_by_level"] for row in rows], axis=0)
+        for name in ("wrist_mm", "finger_mm"):
+            if row["split"] == "test":
+                assert len(row[f"{name}_by_level"]) == config.model.quantizers
+                assert row[name] == row[f"{name}_by_level"][-1]
+            else:
+                assert row[name] is row[f"{name}_by_level"] is None
+    tests = [row["wrist_mm_by_level"] for row in rows if row["split"] == "test"]
+    by_level = np.mean(tests, axis=0)
     assert by_level[-1] < by_level[0]
     codes = {part: torch.tensor(rows[0][CODES + part])[None] for part in config.model.parts}
     assert tokenizer.decode(codes).shape[-1] == 165
