@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gestray.anchors import rules
+from gestray.anchors.taxonomy import load_taxonomy
 from gestray.corpora.synthetic.grammar import (
     MAX_WORD_GAP_S,
     make_sentence,
@@ -165,9 +166,9 @@ def test_distractors_both_ways(scripts):
 
 def test_neutral_sentences_hold_words_that_mean_something_elsewhere():
     """So that nobody does well by looking for keywords: many hold a strong cue, of many intents."""
-    made = sentences(NEUTRAL, 400)
+    made, taxonomy = sentences(NEUTRAL, 400), load_taxonomy()
     cues = [
-        {label for label, cues in rules._heard(text).items() if max(cues.values()) >= 4}
+        {label for label, cues in rules._heard(text, taxonomy).items() if max(cues.values()) >= 4}
         for text in made
     ]
     assert np.mean([bool(found) for found in cues]) > 0.3
