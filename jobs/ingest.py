@@ -308,14 +308,14 @@ def _bvh_fingerprint(config: BvhConfig) -> list[Any]:
     return [_files_of(config), content, skeleton.model_dump(mode="json")]
 
 
-_SOURCES: dict[type[IngestConfig], Callable[[Any], Source]] = {
+_SOURCES: dict[type[Config], Callable[[Any], Source]] = {
     IngestConfig: _beat2_source,
     BvhConfig: _bvh_source,
     SmplxConfig: _smplx_source,
 }
 
 
-def source_of(config: IngestConfig) -> Source:
+def source_of(config: Config) -> Source:
     """The corpus that a config names.
 
     Raises:
