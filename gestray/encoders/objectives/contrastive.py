@@ -86,7 +86,9 @@ def info_nce(
         left_out = _left_out(rows, count, matches, weight)
         if left_out is not None:
             logits_RN = logits_RN.masked_fill(left_out, float("-inf"))
-        return logits_RN.logsumexp(1), logits_RN.logsumexp(0), logits_RN.diagonal(rows.start)
+        # A copy of the diagonal: a view of it would keep the block.
+        paired_R = logits_RN.diagonal(rows.start).clone()
+        return logits_RN.logsumexp(1), logits_RN.logsumexp(0), paired_R
 
     by_row, by_column, paired = zip(*_by_block(compare, count, block), strict=True)
     total_N = torch.cat(by_row) + torch.stack(by_column).logsumexp(0) - 2 * torch.cat(paired)
