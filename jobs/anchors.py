@@ -90,7 +90,6 @@ class Verbalizer:
 
 def _verbalize(run: StageRun[VerbalizeConfig]) -> StageResult:
     rows = read_rows(run.inputs["primitives"].folder)
-    connect()
     setup = {"tokenizer": run.inputs["tokenizer"].folder}
     handedness: Counter[str] = Counter()
 
@@ -175,7 +174,6 @@ def _ground(run: StageRun[GroundConfig]) -> StageResult:
     run.folder.write_bytes(taxonomy.to_json().encode(), TAXONOMY)
     metrics: dict[str, Any] = {"grounder": config.grounder, "taxonomy": taxonomy.name}
     if config.grounder == "rules":
-        connect()
         anchors = map_rows(rows, RulesGrounder, {"taxonomy": taxonomy}, config.actors)
     else:
         grounder = language_model_grounder(config, Folder(run.folder.uri.rsplit("/", 2)[0]))

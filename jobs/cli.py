@@ -16,7 +16,15 @@ import typer
 import gestray
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
-from jobs import export_cli, generator_cli, ingest_cli, plan_cli, review_cli, speech_cli
+from jobs import (
+    evaluate_cli,
+    export_cli,
+    generator_cli,
+    ingest_cli,
+    plan_cli,
+    review_cli,
+    speech_cli,
+)
 from jobs.command import (
     EVALUATIONS,
     AsJson,
@@ -62,8 +70,8 @@ _group("generator", generator_cli.app)
 _group("metrics", generator_cli.metrics)
 app.command("generate")(generator_cli.generate)
 index = _group("index", "Search recorded gestures.")
-evaluate = _group("evaluate", "Methods side by side on test data.")
-evaluate.command("generation")(generator_cli.evaluate_generation)
+evaluate_cli.app.command("generation")(generator_cli.evaluate_generation)
+_group("evaluate", evaluate_cli.app)
 models = _group("models", "Pretrained models.")
 _group("plan", plan_cli.app)
 app.command("export")(export_cli.export)
@@ -361,22 +369,6 @@ def index_search(
         row = (str(hit.rank), f"{hit.score:.3f}", hit.take_id, span, hit.text, hit.intent or "")
         table.add_row(*map(escape, row))
     results.print(table)
-
-
-@evaluate.command("retrieval")
-def evaluate_retrieval(
-    overrides: Overrides = None,
-    store: Store = None,
-    name: Name = None,
-    inputs: Inputs = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare methods on the test phrases.
-
-    Example: `gestray evaluate retrieval --input direct=URI --input sma=URI`, where each URI is
-    an artifact of kind embeddings and each role the name of its method.
-    """
-    run_by_hand("evaluate.retrieval", name or "retrieval", store, inputs, overrides, as_json)
 
 
 @models.command("get")

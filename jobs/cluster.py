@@ -24,6 +24,14 @@ ENVIRONMENT = {
 }
 
 
+def runs_here(processes: int) -> bool:
+    """Whether work for so many processes is done in this one: for one, where no cluster is named.
+
+    It would gain nothing from a local cluster, which takes seconds to start.
+    """
+    return processes == 1 and not os.environ.get("RAY_ADDRESS")
+
+
 def connect() -> None:
     """Join the cluster, or start a local one; does nothing when connected.
 

@@ -18,7 +18,6 @@ from gestray.store import Folder
 from gestray.views.catalog import TakeRef, read_catalog
 from gestray.views.phrases import PhraseConfig, phrases_of
 from gestray.views.windows import motion_of
-from jobs.cluster import connect
 from jobs.rows import map_takes, read_rows, write_rows
 from jobs.tokenizer import CODES, codebook_use
 
@@ -98,7 +97,6 @@ def _run(run: StageRun[ReportConfig]) -> StageResult:
             f"{takes.uri}: no phrase is in split {split!r}; choose another with split=…, or set "
             "split=time:0.8 when ingesting"
         )
-    connect()
     setup = {"tokenizer": tokenizer.folder, "phrases": phrases, "split": split}
     rebuilt = map_takes(takes.folder, catalog, Rebuilder, setup, run.config.actors)
     write_rows(run.folder, rebuilt, _SCHEMA, "rebuild takes", len(catalog))

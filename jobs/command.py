@@ -63,11 +63,13 @@ def print_evaluation(report: StageReport) -> None:
 
 
 def _print_retrieval(evaluation: Artifact) -> None:
-    from gestray.reports.tables import retrieval_table
-    from jobs.evaluate import methods_of
+    from gestray.reports.tables import meanings_table, retrieval_table
+    from jobs.evaluate import read_methods
 
-    methods, gallery_size, synthetic = methods_of(evaluation)
-    results.print(retrieval_table(methods, gallery_size, synthetic))
+    found = read_methods(evaluation)
+    for table in (retrieval_table(*found), meanings_table(*found)):
+        if table.row_count:
+            results.print(table)
     results.print(f"grounder: {evaluation.manifest.metrics['grounder']}", markup=False)
 
 

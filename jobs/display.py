@@ -62,10 +62,19 @@ class Tracker(Protocol):
         """`done` in the units of the total, since the start."""
 
 
+_bars = True
+
+
+def without_bars() -> None:
+    """Lines in the place of bars from now on: for processes that share a terminal."""
+    global _bars
+    _bars = False
+
+
 @contextmanager
 def progress(description: str, total: float) -> Iterator[Tracker]:
     """A progress bar; where no terminal listens, a line at every tenth."""
-    if not remarks.is_terminal:
+    if not (_bars and remarks.is_terminal):
         yield _Lines(description, total)
         return
     bar = Progress(

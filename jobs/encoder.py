@@ -18,7 +18,6 @@ from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerTraining
 from gestray.views.catalog import TakeRef, read_catalog, takes_without
 from gestray.views.phrases import has_times, phrases_of
-from jobs.cluster import connect
 from jobs.display import remarks
 from jobs.phrases import count_phrases
 from jobs.reviews import supervision_of
@@ -296,7 +295,6 @@ def _embed(run: StageRun[EmbedConfig]) -> StageResult:
     fine = run.config.fine or model.objectives.is_fine
     catalog = [ref for ref in read_catalog(takes.folder) if ref.num_frames]
     expected = count_phrases(catalog, training.phrases)
-    connect()
     setup = {
         "encoder": encoder.folder,
         "training": training,

@@ -1,10 +1,10 @@
-"""Evaluation stage: methods side by side on the test phrases, as figures and as a report."""
+"""Evaluation stage: methods side by side on the test phrases, as a leaderboard and a report."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,153 +15,180 @@ from pydantic import Field
 from gestray.artifacts import Artifact, Stage, StageResult, StageRun, provenance
 from gestray.config import Config
 from gestray.errors import UserError
-from gestray.metrics.retrieval import (
-    DIRECTIONS,
-    TEXT_TO_GESTURE,
-    paired_bootstrap,
-    ranks_both_ways,
-    recall_curve,
-    summary,
-    summary_intervals,
-    text_labels,
-)
+from gestray.metrics.protocols import ALL
+from gestray.metrics.retrieval import DIRECTIONS, TEXT_TO_GESTURE, recall_curve
+from gestray.reports.leaderboard import leaderboard_json, leaderboard_markdown, methods_of
 from gestray.reports.retrieval import (
     Comparison,
-    GalleryHit,
-    GalleryQuery,
     MethodResult,
     RetrievalReport,
     render,
 )
-from gestray.views.catalog import read_catalog, read_columns
 from jobs.display import progress
-from jobs.index import matrix
+from jobs.drawings import confusion, gallery, space
+from jobs.meanings import read_meanings
+from jobs.measure import RETRIEVAL, TASKS, Measured, PhraseSet, Runs, Task, measure, query_columns
 from jobs.rows import read_rows
 from jobs.tokenizer import codebook_use
+from jobs.vectors import matrix
 
 REPORT = "report.html"
-RESULT = "result.json"
+LEADERBOARD, MARKDOWN = "leaderboard.json", "leaderboard.md"
+
+FACTS = ["phrase_id", "take_id", "speaker", "start_s", "end_s", "text"]
+
+
+class ComparisonConfig(Config):
+    """The gain of `method` over `over` in `figure`, a dotted name such as `spotting.accuracy`."""
+
+    method: str
+    over: str
+    figure: str = f"{TEXT_TO_GESTURE}.r1"
 
 
 class RetrievalConfig(Config):
-    """What `gestray evaluate retrieval` does.
+    """What `gestray evaluate` does.
 
     Args:
+        tasks: what is measured, as far as a method's embeddings allow.
         split: whose phrases are queries and gallery.
-        baseline: method the last one named is compared with, where it is among them.
+        baseline: method that every other is compared with in text → gesture R@1.
+        method: whose gain over the baseline is the headline; the last one named, where
+            this one is not among them.
+        comparisons: further gains; those of methods that are not among them are left out.
         title: of the report.
         resamples: of the bootstrap.
         gallery_queries: example queries drawn in the report.
+        space_points: gestures drawn of a method's space; 0 for none.
     """
 
+    tasks: tuple[Task, ...] = TASKS
     split: str = "test"
     baseline: str = "direct"
+    method: str = "sma"
+    comparisons: tuple[ComparisonConfig, ...] = ()
     title: str = "Text ⇄ gesture retrieval"
     resamples: int = Field(2000, ge=100)
     gallery_queries: int = Field(4, ge=0)
+    space_points: int = Field(500, ge=0)
 
 
 def _run(run: StageRun[RetrievalConfig]) -> StageResult:
     config = run.config
-    runs = _by_method({k: v for k, v in run.inputs.items() if k != "anchors"})
-    rows = _test_rows(runs, config.split)
-    ranks: dict[str, dict[str, np.ndarray]] = {}
-    methods = []
-    with progress("evaluate", len(rows)) as track:
-        for done, (method, tables) in enumerate(rows.items(), start=1):
-            ranks[method] = _ranks(tables)
-            methods.append(_method_result(method, runs[method], ranks[method], config))
+    methods = _by_method({k: v for k, v in run.inputs.items() if k != "anchors"})
+    first = next(iter(methods.values()))[0]
+    takes = first.input("takes")
+    facts = _rows(first, config.split).select(FACTS)
+    phrases = PhraseSet(
+        facts,
+        read_meanings(facts, takes, run.inputs.get("anchors")),
+        _embed_texts(facts["text"].to_pylist()) if RETRIEVAL in config.tasks else None,
+        config.tasks,
+        config.resamples,
+    )
+    found: list[Evaluated] = []
+    with progress("evaluate", len(methods)) as track:
+        for done, (method, artifacts) in enumerate(methods.items(), start=1):
+            found += _evaluated(method, artifacts, phrases, config.split)
             track(done)
-    comparison = _comparison(ranks, config)
-    gallery = _gallery(rows, runs, ranks, config)
-    first = next(iter(rows.values()))[0]
-    report = _report(run, runs, methods, comparison, gallery, len(first))
+    report = _report(run, methods, phrases, found, takes)
     run.folder.write_bytes(render(report).encode(), REPORT)
-    run.folder.write_bytes(_result_json(report).encode(), RESULT)
-    return StageResult(len(first), len(first), 0, _metrics(report, len(first)))
+    run.folder.write_bytes(leaderboard_json(report).encode(), LEADERBOARD)
+    run.folder.write_bytes(leaderboard_markdown(report).encode(), MARKDOWN)
+    return StageResult(len(facts), len(facts), 0, _metrics(report))
 
 
 def _by_method(inputs: Mapping[str, Artifact]) -> dict[str, list[Artifact]]:
     """Embeddings by method; role ``sma@1`` is another seed of method ``sma``."""
     if not inputs:
-        raise UserError("evaluate retrieval: no embeddings given; name at least one method")
+        raise UserError("evaluate: no embeddings given; name at least one method")
     methods: dict[str, list[Artifact]] = {}
     for role, artifact in inputs.items():
         methods.setdefault(role.split("@")[0], []).append(artifact)
     return methods
 
 
-def _test_rows(runs: Mapping[str, list[Artifact]], split: str) -> dict[str, list[pa.Table]]:
-    """Rows of the split for each run, checked to be the same phrases in the same order."""
-    found: dict[str, list[pa.Table]] = {}
-    phrases: list[str] | None = None
-    for method, artifacts in runs.items():
-        for artifact in artifacts:
-            rows = read_rows(artifact.folder).sort_by("phrase_id")
-            keep = pa.compute.equal(rows["split"], split)
-            rows = rows.filter(keep)
-            if not len(rows):
-                raise UserError(
-                    f"{artifact.uri}: none of its phrases is in split {split!r}; ingest a corpus "
-                    "with such a split, or set split=time:0.8 when ingesting"
-                )
-            ids = rows["phrase_id"].to_pylist()
-            if phrases is not None and ids != phrases:
-                raise UserError(
-                    f"{artifact.uri}: other test phrases than the methods before it; "
-                    "embed all methods from the same takes with the same `phrases` config"
-                )
-            phrases = ids
-            found.setdefault(method, []).append(rows)
-    return found
-
-
-def _ranks(tables: Sequence[pa.Table]) -> dict[str, np.ndarray]:
-    """Ranks (S, Q) in both directions; phrases with the same words are all correct."""
-    runs = [
-        ranks_both_ways(
-            matrix(rows, "text_embedding"),
-            matrix(rows, "motion_embedding"),
-            text_labels(rows["text"].to_pylist()),
+def _rows(artifact: Artifact, split: str) -> pa.Table:
+    """The rows of the split, in the order of their ids."""
+    rows = read_rows(artifact.folder).sort_by("phrase_id")
+    rows = rows.filter(pa.compute.equal(rows["split"], split))
+    if not len(rows):
+        raise UserError(
+            f"{artifact.uri}: none of its phrases is in split {split!r}; ingest a corpus "
+            "with such a split, or set split=time:0.8 when ingesting"
         )
-        for rows in tables
-    ]
-    return {direction: np.stack([ranks[direction] for ranks in runs]) for direction in DIRECTIONS}
+    return rows
 
 
-def _method_result(
-    name: str,
-    artifacts: Sequence[Artifact],
-    ranks: Mapping[str, np.ndarray],
-    config: RetrievalConfig,
-) -> MethodResult:
+def _embed_texts(texts: Sequence[str]) -> np.ndarray:
+    """(Q, D) by a sentence encoder that knows nothing of gestures."""
+    import torch
+
+    from gestray.encoders.config import TextTowerConfig
+    from gestray.encoders.towers import TextEncoder
+
+    return TextEncoder(TextTowerConfig())(texts, torch.device("cpu")).numpy()
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A method, or another way to query it, with the embeddings of its first run for drawings."""
+
+    runs: Runs
+    seeds: list[int]
+    query: np.ndarray
+    motion: np.ndarray
+    losses: list[dict[str, float]]
+
+    @property
+    def name(self) -> str:
+        return self.runs.name
+
+    def result(self) -> MethodResult:
+        ranks = self.runs.ranks
+        return MethodResult(
+            self.name,
+            self.runs.figures(),
+            self.runs.intervals(),
+            {seed: self.runs.figures(number) for number, seed in enumerate(self.seeds)},
+            {
+                direction: recall_curve(ranks[f"{direction}.medr"])
+                for direction in DIRECTIONS
+                if f"{direction}.medr" in ranks
+            },
+            self.losses,
+        )
+
+
+def _evaluated(
+    method: str, artifacts: Sequence[Artifact], phrases: PhraseSet, split: str
+) -> list[Evaluated]:
+    """Measure every run of a method, in each of the ways it can be queried."""
+    measured: dict[str, list[Measured]] = {}
+    drawn: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for artifact in artifacts:
+        rows = _rows(artifact, split)
+        if rows["phrase_id"] != phrases.rows["phrase_id"]:
+            raise UserError(
+                f"{artifact.uri}: other {split} phrases than the methods before it; "
+                "embed all methods from the same takes with the same `phrases` config"
+            )
+        metrics = artifact.manifest.metrics
+        columns = query_columns(rows, metrics.get("query_column", "text_embedding"))
+        for suffix, column in columns.items():
+            found = measure(phrases, rows, column, not suffix, metrics.get("frame_stride"))
+            measured.setdefault(method + suffix, []).append(found)
+            drawn.setdefault(
+                method + suffix, (matrix(rows, column), matrix(rows, "motion_embedding"))
+            )
     encoders = [artifact.input("encoder") for artifact in artifacts]
-    return MethodResult(
-        name=name,
-        metrics={direction: summary(found) for direction, found in ranks.items()},
-        intervals={
-            direction: summary_intervals(found, resamples=config.resamples)
-            for direction, found in ranks.items()
-        },
-        seeds=[encoder.manifest.config["loop"]["seed"] for encoder in encoders],
-        recall_curve={direction: recall_curve(found) for direction, found in ranks.items()},
-        losses=losses_of(encoders[0]),
-    )
-
-
-def _comparison(
-    ranks: Mapping[str, Mapping[str, np.ndarray]], config: RetrievalConfig
-) -> Comparison | None:
-    others = [method for method in ranks if method != config.baseline]
-    if config.baseline not in ranks or not others:
-        return None
-    method = others[-1]
-    gain = paired_bootstrap(
-        ranks[method][TEXT_TO_GESTURE],
-        ranks[config.baseline][TEXT_TO_GESTURE],
-        resamples=config.resamples,
-    )
-    return Comparison(method, config.baseline, TEXT_TO_GESTURE, gain)
+    seeds = [encoder.manifest.config["loop"]["seed"] for encoder in encoders]
+    losses = losses_of(encoders[0])
+    return [
+        Evaluated(Runs(name, found, phrases), seeds, *drawn[name], losses if name == method else [])
+        for name, found in measured.items()
+        if len(found) == len(artifacts)
+    ]
 
 
 def losses_of(trained: Artifact) -> list[dict[str, float]]:
@@ -176,113 +203,84 @@ def losses_of(trained: Artifact) -> list[dict[str, float]]:
     return [{name: row[name] for name in row if is_drawn(name)} for row in rows]
 
 
-def _gallery(
-    rows: Mapping[str, list[pa.Table]],
-    runs: Mapping[str, list[Artifact]],
-    ranks: Mapping[str, Mapping[str, np.ndarray]],
-    config: RetrievalConfig,
-    hits: int = 3,
-) -> list[GalleryQuery]:
-    """Example queries with each method's first hits drawn.
-
-    The queries are spread over the difficulty the first method has with them,
-    so that the page shows failures as well.
-    """
-    first = next(iter(rows.values()))[0]
-    order = np.argsort(next(iter(ranks.values()))[TEXT_TO_GESTURE][0], kind="stable")
-    count = min(config.gallery_queries, len(order))
-    chosen = order[np.linspace(0, len(order) - 1, count).astype(int)] if count else []
-    takes = next(iter(runs.values()))[0].input("takes")
-    strips = _Strips(takes)
-    labels = text_labels(first["text"].to_pylist())
-    texts = first["text"].to_pylist()
-    queries = []
-    for query in chosen:
-        found = {}
-        for method, tables in rows.items():
-            text = matrix(tables[0], "text_embedding")[query]
-            scores = matrix(tables[0], "motion_embedding") @ text
-            best = np.argsort(-scores, kind="stable")[:hits]
-            found[method] = [
-                GalleryHit(
-                    text=texts[item],
-                    score=float(scores[item]),
-                    take_id=first["take_id"][item].as_py(),
-                    start_s=first["start_s"][item].as_py(),
-                    end_s=first["end_s"][item].as_py(),
-                    correct=bool(labels[item] == labels[query]),
-                    strip_svg=strips.draw(first.slice(item, 1).to_pylist()[0]),
-                )
-                for item in best.tolist()
-            ]
-        queries.append(GalleryQuery(texts[query], found))
-    return queries
-
-
-class _Strips:
-    """Stick figures of phrases, each drawn once."""
-
-    def __init__(self, takes: Artifact) -> None:
-        self.folder = takes.folder
-        self.refs = {ref.take_id: ref for ref in read_catalog(takes.folder)}
-        self.drawn: dict[str, str] = {}
-
-    def draw(self, phrase: Mapping[str, Any]) -> str:
-        import torch
-
-        from gestray.corpora.take import FPS, motion_from_column
-        from gestray.motion.kinematics import joint_positions
-        from gestray.reports.strips import strip_svg
-
-        if phrase["phrase_id"] not in self.drawn:
-            column = read_columns(self.folder, self.refs[phrase["take_id"]], ["poses"])["poses"]
-            motion = motion_from_column(column)
-            assert motion is not None
-            span = slice(round(phrase["start_s"] * FPS), round(phrase["end_s"] * FPS))
-            positions = joint_positions(torch.from_numpy(motion[span].copy())).numpy()
-            self.drawn[phrase["phrase_id"]] = strip_svg(positions)
-        return self.drawn[phrase["phrase_id"]]
-
-
 def _report(
     run: StageRun[RetrievalConfig],
-    runs: Mapping[str, list[Artifact]],
-    methods: Sequence[MethodResult],
-    comparison: Comparison | None,
-    gallery: Sequence[GalleryQuery],
-    gallery_size: int,
+    methods: Mapping[str, list[Artifact]],
+    phrases: PhraseSet,
+    found: Sequence[Evaluated],
+    takes: Artifact,
 ) -> RetrievalReport:
     """Everything the report shows; facts come from the artifacts the methods were made from."""
-    lineage = _lineage([a for artifacts in runs.values() for a in artifacts], run.inputs)
+    config = run.config
+    lineage = _lineage([a for artifacts in methods.values() for a in artifacts], run.inputs)
     by_kind = {artifact.manifest.kind: artifact for artifact in lineage}
-    takes = by_kind["takes"].manifest
+    manifest = takes.manifest
     facts: dict[str, str | int | float] = {
-        "takes": takes.rows_out,
-        "quarantined": takes.rows_quarantined,
-        "speakers": takes.metrics.get("speakers", 0),
-        "motion, hours": round(takes.metrics.get("motion_hours", 0.0), 2),
-        f"{run.config.split} phrases": gallery_size,
+        "takes": manifest.rows_out,
+        "quarantined": manifest.rows_quarantined,
+        "speakers": manifest.metrics.get("speakers", 0),
+        "motion, hours": round(manifest.metrics.get("motion_hours", 0.0), 2),
+        f"{config.split} phrases": len(phrases.rows),
     }
-    grounder = "none"
-    if anchors := by_kind.get("anchors"):
-        metrics = anchors.manifest.metrics
-        grounder = " ".join(str(metrics[key]) for key in ("grounder", "model") if key in metrics)
-        counts = ("grounded", "ungrounded", "failed")
-        grounder += f" ({', '.join(f'{metrics[name]} {name}' for name in counts)})"
+    if phrases.meanings.source:
+        meant = int(phrases.meanings.carries.any(axis=1).sum())
+        facts[f"of them with a meaning ({phrases.meanings.source})"] = meant
+    by_name = {evaluated.name: evaluated for evaluated in found}
+    headline = _headline(config, by_name)
+    shown = [
+        by_name[name] for name in dict.fromkeys((config.baseline, headline)) if name in by_name
+    ]
+    shown = shown or list(found[:1])
     tokenizer, primitives = by_kind.get("tokenizer"), by_kind.get("primitives")
+    protocols = phrases.protocols.galleries if RETRIEVAL in config.tasks else {}
     return RetrievalReport(
-        title=run.config.title,
-        synthetic=takes.metrics["synthetic"],
-        gallery_size=gallery_size,
+        title=config.title,
+        synthetic=manifest.metrics["synthetic"],
+        gallery_size=len(phrases.rows),
         corpus=facts,
-        grounder=grounder,
-        methods=methods,
-        comparison=comparison,
+        grounder=_grounder(by_kind.get("anchors")),
+        methods=[evaluated.result() for evaluated in found],
+        comparison=_comparison(by_name, ComparisonConfig(method=headline, over=config.baseline)),
+        comparisons=_comparisons(config, by_name),
+        chance={
+            name: value for e in found for run in e.runs.runs for name, value in run.chance.items()
+        },
+        protocols={name: members.shape for name, members in protocols.items() if name != ALL},
+        meanings_from=phrases.meanings.source,
+        confusions=[c for one in shown if (c := confusion(one, phrases)) is not None],
+        spaces=[space(one, phrases, config.space_points) for one in shown if config.space_points],
         tokenizer_losses=losses_of(tokenizer) if tokenizer else [],
         codebook_use=codebook_use(primitives.manifest.metrics) if primitives else {},
-        gallery=gallery,
+        gallery=gallery(found, phrases, takes, config.gallery_queries),
         provenance=[(a.manifest.stage, a.uri, a.manifest.seconds) for a in lineage],
     )
+
+
+def _headline(config: RetrievalConfig, found: Mapping[str, Evaluated]) -> str:
+    others = [name for name in found if name != config.baseline]
+    return config.method if config.method in found or not others else others[-1]
+
+
+def _comparison(found: Mapping[str, Evaluated], asked: ComparisonConfig) -> Comparison | None:
+    if asked.method == asked.over or not {asked.method, asked.over} <= set(found):
+        return None
+    gain = found[asked.method].runs.gain_over(found[asked.over].runs, asked.figure)
+    return None if gain is None else Comparison(asked.method, asked.over, asked.figure, gain)
+
+
+def _comparisons(config: RetrievalConfig, found: Mapping[str, Evaluated]) -> list[Comparison]:
+    asked = [ComparisonConfig(method=name, over=config.baseline) for name in found]
+    made = [_comparison(found, one) for one in (*asked, *config.comparisons)]
+    return [comparison for comparison in made if comparison is not None]
+
+
+def _grounder(anchors: Artifact | None) -> str:
+    if anchors is None:
+        return "none"
+    metrics = anchors.manifest.metrics
+    name = " ".join(str(metrics[key]) for key in ("grounder", "model") if key in metrics)
+    counts = [f"{metrics[key]} {key}" for key in ("grounded", "ungrounded", "failed")]
+    return f"{name} ({', '.join(counts)})"
 
 
 def _lineage(methods: Sequence[Artifact], inputs: Mapping[str, Artifact]) -> list[Artifact]:
@@ -290,16 +288,15 @@ def _lineage(methods: Sequence[Artifact], inputs: Mapping[str, Artifact]) -> lis
     return list(found.values())
 
 
-def _metrics(report: RetrievalReport, gallery_size: int) -> dict[str, Any]:
-    """The figures as flat names: of the last method plainly, of each method under its name."""
-    flat: dict[str, Any] = {"gallery_size": gallery_size, "grounder": report.grounder}
+def _metrics(report: RetrievalReport) -> dict[str, Any]:
+    """The figures as flat names: of each method under its name, and the headline gain."""
+    flat: dict[str, Any] = {"gallery_size": report.gallery_size, "grounder": report.grounder}
     for method in report.methods:
-        flat[f"{method.name}.seeds"] = list(method.seeds)
-        for direction, figures in method.metrics.items():
-            for name, value in figures.items():
-                flat[f"{method.name}.{direction}.{name}"] = value
-                low_high = method.intervals[direction][name]
-                flat[f"{method.name}.{direction}.{name}_interval"] = list(low_high)
+        flat[f"{method.name}.seeds"] = method.seeds
+        for name, value in method.figures.items():
+            flat[f"{method.name}.{name}"] = value
+            if name in method.intervals:
+                flat[f"{method.name}.{name}_interval"] = list(method.intervals[name])
     if report.comparison:
         gain = report.comparison.gain
         flat["gain_absolute"] = gain.absolute
@@ -309,13 +306,7 @@ def _metrics(report: RetrievalReport, gallery_size: int) -> dict[str, Any]:
     return flat
 
 
-def _result_json(report: RetrievalReport) -> str:
-    """All figures of the report, without drawings."""
-    plain = asdict(replace(report, gallery=()))
-    return json.dumps(plain, indent=2, default=str)
-
-
-RETRIEVAL = Stage(
+RETRIEVAL_STAGE = Stage(
     name="evaluate.retrieval",
     makes="evaluation",
     config_type=RetrievalConfig,
@@ -326,8 +317,6 @@ RETRIEVAL = Stage(
 )
 
 
-def methods_of(evaluation: Artifact) -> tuple[list[MethodResult], int, bool]:
-    """An evaluation's methods, gallery size, and whether it is synthetic, for the table."""
-    result = json.loads(evaluation.folder.read_bytes(RESULT))
-    methods = [MethodResult(**method) for method in result["methods"]]
-    return methods, result["gallery_size"], result["synthetic"]
+def read_methods(evaluation: Artifact) -> tuple[list[MethodResult], int, bool]:
+    """An evaluation's methods, gallery size, and whether it is synthetic, for the tables."""
+    return methods_of(evaluation.folder.read_bytes(LEADERBOARD).decode())

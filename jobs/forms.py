@@ -21,7 +21,6 @@ from gestray.metrics.forms import FieldScore, score_forms
 from gestray.metrics.intents import IntentScore
 from gestray.store import Folder
 from gestray.views.catalog import TakeRef, read_catalog, read_columns
-from jobs.cluster import connect
 from jobs.intents import (
     file_digest,
     gold_of_clips,
@@ -203,7 +202,6 @@ def _describe(
             f"{takes.uri}: no take of split {run.config.split!r} has gold physical forms; evaluate "
             "on a corpus that has them, such as the one of `gestray corpus synth`"
         )
-    connect()
     tokenizer = run.inputs.get("tokenizer")
     setup = {"config": run.config, "tokenizer": tokenizer.folder if tokenizer else None}
     described = map_takes(takes.folder, catalog, GestureDescriber, setup, run.config.actors)

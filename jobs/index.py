@@ -6,25 +6,19 @@ import json
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from gestray.artifacts import Artifact, Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.retrieval.index import GestureIndex, Hit
 from jobs.rows import read_rows
+from jobs.vectors import matrix
 
 INDEX = "index"
 
 
 class BuildConfig(Config):
     """What `gestray index build` does: there is nothing to set."""
-
-
-def matrix(rows: pa.Table, column: str) -> np.ndarray:
-    """An embedding column as float32 (N, D)."""
-    values = rows[column].combine_chunks()
-    return values.flatten().to_numpy().reshape(len(values), -1)
 
 
 def _build(run: StageRun[BuildConfig]) -> StageResult:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from gestray.store import Folder
 from gestray.views.catalog import TakeRef, read_columns
+from jobs.cluster import connect, runs_here
 from jobs.display import progress
 
 ROWS = "rows.parquet"
@@ -65,7 +66,16 @@ def read_rows(folder: Folder, columns: list[str] | None = None) -> pa.Table:
 def map_rows(
     rows: pa.Table, worker: type, setup: Mapping[str, Any], actors: int, batch_size: int = 64
 ) -> Iterator[pa.Table]:
-    """`worker(**setup)(table)` over the rows on Ray actors, results in order."""
+    """`worker(**setup)(table)` over the rows on Ray actors, results in order.
+
+    For one actor and without a cluster, in this process.
+    """
+    if runs_here(actors):
+        made = worker(**setup)
+        for first in range(0, len(rows), batch_size):
+            yield made(rows.slice(first, batch_size))
+        return
+    connect()
     import ray.data
 
     blocks = max(1, len(rows) // batch_size)
@@ -78,8 +88,15 @@ def map_takes(
 ) -> Iterator[pa.Table]:
     """`worker(**setup)(ref, take)` over takes on Ray actors, results in order.
 
-    `worker.columns` names the columns of the take it is given.
+    `worker.columns` names the columns of the take it is given. For one actor and without a
+    cluster, in this process.
     """
+    if runs_here(actors):
+        made = worker(**setup)
+        for ref in catalog:
+            yield made(ref, read_columns(takes, ref, made.columns))
+        return
+    connect()
     import ray.data
 
     items = [{"ref": ref} for ref in catalog]

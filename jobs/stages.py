@@ -41,7 +41,7 @@ _STAGES = {
     "metrics.train-fgd": "jobs.generate_scores:TRAIN_FGD",
     "evaluate.generation": "jobs.generate_scores:SCORES",
     "index.build": "jobs.index:BUILD",
-    "evaluate.retrieval": "jobs.evaluate:RETRIEVAL",
+    "evaluate.retrieval": "jobs.evaluate:RETRIEVAL_STAGE",
 }
 _PRESETS = {
     "tokenizer.train": "gestray.tokenizers.config:preset",

@@ -18,7 +18,6 @@ from gestray.tokenizers.config import TokenizerTraining
 from gestray.views.catalog import TakeRef, read_catalog, takes_without
 from gestray.views.phrases import PhraseConfig, Phrases, phrases_of
 from gestray.views.windows import motion_of
-from jobs.cluster import connect
 from jobs.phrases import count_phrases
 from jobs.rows import map_takes, read_rows, write_rows
 from jobs.training import last_losses, train_with_progress
@@ -178,7 +177,6 @@ def _encode(run: StageRun[EncodeConfig]) -> StageResult:
     _check_columns(takes.folder, training)
     catalog = [ref for ref in read_catalog(takes.folder) if ref.num_frames]
     expected = count_phrases(catalog, run.config.phrases)
-    connect()
     use = _CodebookUse(training.model.codebook_size, training.model.quantizers)
     setup = {"tokenizer": tokenizer.folder, "phrases": run.config.phrases}
     encoded = map_takes(takes.folder, catalog, PhraseEncoder, setup, run.config.actors)

@@ -1,4 +1,4 @@
-"""Retrieval metrics: ranks, recall, and how sure a figure is.
+"""Retrieval metrics: ranks, and the recalls and median rank made of them.
 
 A query asks a gallery for the item that belongs to it; its rank is all that
 the metrics need. Two rules keep the figures honest. Ties are averaged, so that
@@ -7,23 +7,21 @@ place. And where two phrases say the same words, both are right for the words:
 relevance is a label shared by query and item, not a diagonal.
 
 Shapes: Q queries, G gallery items, D dimensions, S training runs (seeds).
-Recall is a fraction in [0, 1]; ranks count from 1.
+Recall is a fraction in [0, 1]; ranks count from 1. A query that a protocol does
+not ask has the rank NaN (`gestray.metrics.protocols`).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gestray.errors import UserError
-
-Interval = tuple[float, float]
-Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+from gestray.metrics.bootstrap import Bootstrap, Interval
 
 TEXT_TO_GESTURE = "text_to_gesture"
 GESTURE_TO_TEXT = "gesture_to_text"
@@ -33,8 +31,10 @@ DIRECTIONS = (TEXT_TO_GESTURE, GESTURE_TO_TEXT)
 # differ by as much, depending on where a matrix product happens to place them.
 COSINE_TOLERANCE = 1e-6
 
+KS = (1, 2, 3, 5, 10, 25, 50)
+"""The depths at which the field's papers report recall (TMR, JEGAL)."""
+
 _ROWS_PER_BLOCK = 512
-_VALUES_PER_CHUNK = 4_000_000
 
 
 # --- Ranks ---------------------------------------------------------------------------------
@@ -83,11 +83,11 @@ def ranks(
             )
     result = np.empty(n_queries)
     items = np.arange(n_items)
-    for rows in _blocks(n_queries):
+    for rows in blocks(n_queries):
         mask = relevant[rows]
         if relevant.ndim == 1:
             mask = mask[:, None] == items
-        result[rows] = _block_ranks(similarity_QG[rows], mask, tolerance, rows.start)
+        result[rows] = block_ranks(similarity_QG[rows], mask, tolerance, rows.start)
     return result
 
 
@@ -112,7 +112,7 @@ def ranks_from_embeddings(
     Raises:
         UserError: an embedding is zero or not finite, or a query has no relevant item.
     """
-    queries_QD, gallery_GD = _unit(queries, "queries"), _unit(gallery, "gallery")
+    queries_QD, gallery_GD = unit_rows(queries, "queries"), unit_rows(gallery, "gallery")
     if queries_QD.shape[1] != gallery_GD.shape[1]:
         raise UserError(
             f"gallery: found {gallery_GD.shape[1]} dimensions, expected "
@@ -121,10 +121,10 @@ def ranks_from_embeddings(
     labels_Q = _labels(query_labels, len(queries_QD), "query_labels")
     labels_G = _labels(gallery_labels, len(gallery_GD), "gallery_labels")
     result = np.empty(len(queries_QD))
-    for rows in _blocks(len(queries_QD)):
+    for rows in blocks(len(queries_QD)):
         similarity = queries_QD[rows] @ gallery_GD.T
         mask = labels_Q[rows, None] == labels_G
-        result[rows] = _block_ranks(similarity, mask, COSINE_TOLERANCE, rows.start)
+        result[rows] = block_ranks(similarity, mask, COSINE_TOLERANCE, rows.start)
     return result
 
 
@@ -156,9 +156,10 @@ def _normalised(text: str) -> str:
     return " ".join(re.findall(r"\w+(?:'\w+)*", folded))
 
 
-def _block_ranks(
+def block_ranks(
     similarity: NDArray, relevant: NDArray[np.bool_], tolerance: float, first: int
 ) -> NDArray[np.float64]:
+    """`ranks` of a block of queries, the first of them number `first` of all."""
     # A NaN compares as "not higher" to everything and would rank first.
     finite = np.isfinite(similarity).all(axis=1)
     if not finite.all():
@@ -182,12 +183,18 @@ def _block_ranks(
     return 1.0 + np.count_nonzero(higher, axis=1) + irrelevant_tied / (relevant_tied + 1)
 
 
-def _blocks(rows: int) -> Iterator[slice]:
+def blocks(rows: int) -> Iterator[slice]:
+    """Slices of the rows, each few enough that their similarities to a gallery fit memory."""
     for start in range(0, rows, _ROWS_PER_BLOCK):
         yield slice(start, min(start + _ROWS_PER_BLOCK, rows))
 
 
-def _unit(embeddings: ArrayLike, name: str) -> NDArray[np.float32]:
+def unit_rows(embeddings: ArrayLike, name: str) -> NDArray[np.float32]:
+    """Embeddings (N, D) at length 1, as float32.
+
+    Raises:
+        UserError: one of them is zero or not finite, which names it.
+    """
     values = np.asarray(embeddings, np.float32)
     if values.ndim != 2:
         raise UserError(f"{name}: found shape {values.shape}, expected (rows, dimensions)")
@@ -211,186 +218,55 @@ def _labels(labels: ArrayLike | None, count: int, name: str) -> NDArray:
     return values
 
 
-# --- Figures -------------------------------------------------------------------------------
+# --- Figures ---------------------------------------------------------------------------------
 
 
-def recall_at(ranks: ArrayLike, k: int) -> float:
-    """Share of queries whose item is among the first `k`; ranks (Q,) or (S, Q).
+def found_within(ranks: ArrayLike, k: int) -> NDArray[np.float64]:
+    """1 where the item is among the first `k`, 0 where it is not, NaN where it was not asked.
 
     A query tied across the cut (rank 1.5 at k = 1) is not counted as found.
     """
-    return float(_recall(k)(_runs(ranks)).mean())
+    values = np.asarray(ranks, np.float64)
+    return np.where(np.isnan(values), np.nan, values <= k)
+
+
+def recall_at(ranks: ArrayLike, k: int) -> float:
+    """Share of queries whose item is among the first `k`; ranks (Q,) or (S, Q)."""
+    return float(np.nanmean(found_within(_runs(ranks), k)))
 
 
 def recall_curve(ranks: ArrayLike, deepest: int = 50) -> list[float]:
     """Recall at 1, 2, … `deepest`."""
-    values = np.sort(_runs(ranks), axis=None)
+    values = _runs(ranks)
+    values = np.sort(values[~np.isnan(values)])
     found = np.searchsorted(values, np.arange(1, deepest + 1), side="right")
     return (found / values.size).tolist()
 
 
-def summary(ranks: ArrayLike, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
-    """Recall at each `k` as `r1`, `r5`, …, and the median rank `medr`.
+def summary(ranks: ArrayLike, ks: Sequence[int] = KS) -> dict[str, float]:
+    """Recall at each `k` as `r1`, `r2`, …, and the median rank `medr`.
 
     Ranks are (Q,), or (S, Q) of several training runs, whose figures are averaged.
     """
     values = _runs(ranks)
-    return {name: float(f(values).mean()) for name, f in _statistics(ks).items()}
+    figures = {f"r{k}": recall_at(values, k) for k in ks}
+    return figures | {"medr": float(np.nanmedian(values, axis=1).mean())}
 
 
 def summary_intervals(
-    ranks: ArrayLike,
-    ks: Sequence[int] = (1, 5, 10),
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
+    ranks: ArrayLike, bootstrap: Bootstrap, ks: Sequence[int] = KS
 ) -> dict[str, Interval]:
     """The bootstrap interval of every figure of `summary`, from the same resamples."""
-    return {
-        name: bootstrap_interval(ranks, statistic, resamples, seed, level)
-        for name, statistic in _statistics(ks).items()
-    }
+    drawn = {f"r{k}": bootstrap.mean(found_within(_runs(ranks), k)) for k in ks}
+    drawn["medr"] = bootstrap.median(ranks)
+    return {name: bootstrap.interval(figures) for name, figures in drawn.items()}
 
 
-def _statistics(ks: Sequence[int]) -> dict[str, Statistic]:
-    statistics: dict[str, Statistic] = {f"r{k}": _recall(k) for k in ks}
-    statistics["medr"] = _median
-    return statistics
-
-
-def _recall(k: int) -> Statistic:
-    return lambda values: (values <= k).mean(axis=-1)
-
-
-def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.median(values, axis=-1)
-
-
-def _runs(values: ArrayLike) -> NDArray[np.float64]:
-    array = np.atleast_2d(np.asarray(values, np.float64))
-    if array.ndim != 2 or array.size == 0:
+def _runs(ranks: ArrayLike) -> NDArray[np.float64]:
+    runs = np.atleast_2d(np.asarray(ranks, np.float64))
+    if runs.ndim != 2 or not (~np.isnan(runs)).any(axis=1).all():
         raise UserError(
-            f"ranks: found shape {np.shape(values)}, expected (queries,) or "
+            f"ranks: found shape {np.shape(ranks)}, expected (queries,) or "
             "(seeds, queries) with one query at least"
         )
-    return array
-
-
-# --- Intervals -----------------------------------------------------------------------------
-
-
-def bootstrap_interval(
-    values: ArrayLike,
-    statistic: Statistic,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Percentile bootstrap interval of a statistic (Efron 1979).
-
-    Queries are drawn with replacement. Where there are several training runs,
-    these are drawn as well and averaged (the pigeonhole bootstrap, Owen 2007),
-    so that the interval covers the chance of training too.
-
-    Args:
-        values: (Q,) or (S, Q), one value a query, such as its rank.
-        statistic: reduces the last axis of an array.
-        resamples: how many times to draw.
-        seed: equal seeds give equal intervals.
-        level: the share of resamples that the interval holds.
-    """
-    runs = _runs(values)
-    rng = np.random.default_rng(seed)
-    drawn = [
-        statistic(_draw_runs(runs, queries, rng)).mean(axis=-1)
-        for queries in _draw_queries(runs.shape[1], runs.size, resamples, rng)
-    ]
-    return _percentiles(np.concatenate(drawn), level)
-
-
-@dataclass(frozen=True)
-class PairedGain:
-    """What a method gains in recall over a baseline on the same queries.
-
-    `absolute` is a difference of fractions, `relative` that difference over the
-    baseline's recall. A part is None where the baseline finds nothing to
-    compare with (all of it, or in a share of the resamples).
-    """
-
-    absolute: float
-    absolute_interval: Interval
-    relative: float | None
-    relative_interval: Interval | None
-
-
-def paired_bootstrap(
-    ranks: ArrayLike,
-    baseline_ranks: ArrayLike,
-    k: int = 1,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> PairedGain:
-    """Gain in recall at `k` over a baseline, with intervals from shared queries.
-
-    Each resample draws one set of queries for both methods, which removes what
-    makes queries easy or hard for both; training runs are drawn for each
-    method by itself, and need not be equally many.
-
-    Args:
-        ranks: (Q,) or (S, Q).
-        baseline_ranks: (Q,) or (S', Q), of the same queries in the same order.
-    """
-    method, baseline = _runs(ranks), _runs(baseline_ranks)
-    n_queries = method.shape[1]
-    if baseline.shape[1] != n_queries:
-        raise UserError(
-            f"baseline_ranks: found {baseline.shape[1]} queries, expected {n_queries}: "
-            "evaluate both methods on the same queries in the same order"
-        )
-    recall = _recall(k)
-    rng = np.random.default_rng(seed)
-    per_resample = max(method.size, baseline.size)
-    drawn = [
-        (
-            recall(_draw_runs(method, queries, rng)).mean(axis=-1),
-            recall(_draw_runs(baseline, queries, rng)).mean(axis=-1),
-        )
-        for queries in _draw_queries(n_queries, per_resample, resamples, rng)
-    ]
-    ours = np.concatenate([pair[0] for pair in drawn])
-    theirs = np.concatenate([pair[1] for pair in drawn])
-    reference = recall_at(baseline, k)
-    absolute = recall_at(method, k) - reference
-    return PairedGain(
-        absolute=absolute,
-        absolute_interval=_percentiles(ours - theirs, level),
-        relative=absolute / reference if reference > 0 else None,
-        relative_interval=(
-            _percentiles((ours - theirs) / theirs, level) if (theirs > 0).all() else None
-        ),
-    )
-
-
-def _draw_queries(
-    n_queries: int, per_resample: int, resamples: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    chunk = max(1, _VALUES_PER_CHUNK // per_resample)
-    for start in range(0, resamples, chunk):
-        yield rng.integers(n_queries, size=(min(chunk, resamples - start), n_queries))
-
-
-def _draw_runs(
-    runs: NDArray[np.float64], queries: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """(chunk, S, Q): for every resample its queries, in S runs drawn from the S given."""
-    if len(runs) == 1:
-        return runs[0][queries][:, None]
-    drawn = rng.integers(len(runs), size=(len(queries), len(runs)))
-    return runs[drawn[:, :, None], queries[:, None, :]]
-
-
-def _percentiles(drawn: NDArray[np.float64], level: float) -> Interval:
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(drawn, (tail, 1.0 - tail))
-    return float(low), float(high)
+    return runs

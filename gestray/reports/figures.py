@@ -12,6 +12,7 @@ import hashlib
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from gestray.reports.retrieval import MethodResult
+    from gestray.reports.retrieval import MethodResult, Space
 
 # Placeholder → CSS variable and its light value. The series colours are those
 # of Okabe & Ito (2008), which stay apart under every form of colour blindness.
@@ -67,10 +68,11 @@ def recall_at_1(methods: Sequence[MethodResult], gallery_size: int) -> str:
             strict=False,
         ):
             rows = [index + offset for index in range(len(methods))]
-            values = [100 * method.metrics[direction]["r1"] for method in methods]
+            name = f"{direction}.r1"
+            values = [100 * method.figures[name] for method in methods]
             axes.plot(values, rows, marker, color=colour, markersize=5, label=label, zorder=3)
             for row, method in zip(rows, methods, strict=True):
-                interval = method.intervals.get(direction, {}).get("r1")
+                interval = method.intervals.get(name)
                 if interval:
                     bounds = [100 * bound for bound in interval]
                     axes.plot(bounds, [row, row], color=colour, linewidth=1.6, zorder=2)
@@ -88,7 +90,7 @@ def recall_at_1(methods: Sequence[MethodResult], gallery_size: int) -> str:
 def recall_curves(methods: Sequence[MethodResult], direction: str) -> str:
     """Recall at k of every method that has a curve in this direction."""
     with _style():
-        figure, axes = _figure(2.5)
+        figure, axes = _figure(2.5 + 0.06 * max(0, len(methods) - len(_SERIES)))
         for index, method in enumerate(methods):
             curve = method.recall_curve.get(direction, ())
             if curve:
@@ -106,8 +108,43 @@ def recall_curves(methods: Sequence[MethodResult], direction: str) -> str:
         axes.set_ylim(bottom=0)
         axes.set_xlabel("k")
         axes.set_ylabel("R@k, percent")
-        axes.legend(loc="lower right")
+        if len(methods) > len(_SERIES):
+            figure.legend(loc="outside upper left", ncols=3)
+        else:
+            axes.legend(loc="lower right")
         return _svg(figure, f"Recall at k, {direction.replace('_', ' ')}")
+
+
+def space(space: Space, named: int = 6) -> str:
+    """Gestures as points, the `named` most frequent meanings in colour, the others grey."""
+    counts = Counter(meaning for meaning in space.meanings if meaning)
+    frequent = [meaning for meaning, _ in counts.most_common(named)]
+    groups = [("no meaning", _GRID, 4.0, [""])]
+    if rest := [meaning for meaning in counts if meaning not in frequent]:
+        groups.append(("other meanings", _MUTED, 5.0, rest))
+    groups += [
+        (meaning, colour, 9.0, [meaning])
+        for meaning, colour in zip(frequent, _SERIES, strict=False)
+    ]
+    with _style():
+        figure, axes = _figure(3.4)
+        for index, (label, colour, size, meanings) in enumerate(groups):
+            chosen = [meaning in meanings for meaning in space.meanings]
+            axes.scatter(
+                *space.points[chosen].T,
+                s=size,
+                c=colour,
+                marker=_MARKERS[index % len(_MARKERS)],
+                linewidths=0,
+                label=label,
+            )
+        axes.set_xticks(())
+        axes.set_yticks(())
+        axes.grid(visible=False)
+        for side in axes.spines.values():
+            side.set_visible(False)
+        figure.legend(loc="outside lower left", ncols=2, markerscale=1.6, handletextpad=0.2)
+        return _svg(figure, f"Gestures in the space of {space.method}, by what they mean")
 
 
 def codebook_use(streams: Mapping[str, Sequence[tuple[float, float]]]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gestray.metrics.retrieval import Interval
+from gestray.metrics.bootstrap import Interval
 
 
 def render_page(template: str, **context: Any) -> str:

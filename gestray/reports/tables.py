@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 from gestray.metrics.agreement import Agreement
 from gestray.metrics.forms import FieldScore
 from gestray.metrics.intents import IntentScore
-from gestray.metrics.retrieval import DIRECTIONS
 from gestray.reports.page import duration, number, percent, span
-from gestray.reports.retrieval import DIRECTION_TITLES, METRICS, MethodResult, best_values
+from gestray.reports.retrieval import (
+    DIRECTION_TITLES,
+    MEANING_COLUMNS,
+    WORD_COLUMNS,
+    Column,
+    MethodResult,
+    best_values,
+    direction_columns,
+    present,
+)
 from gestray.reports.tokenizer import MEASURES as TOKENIZER_MEASURES
 
 if TYPE_CHECKING:
@@ -24,6 +32,43 @@ def retrieval_table(methods: Sequence[MethodResult], gallery_size: int, syntheti
     R@1 carries its 95 % interval where there is one; the best figure of a
     column is bold. The caption names seeds, gallery size and synthetic data.
     """
+    columns = [
+        # The direction's title spans the first columns, a part on each.
+        (f"{part}\n{column.title}", column)
+        for direction, title in DIRECTION_TITLES.items()
+        for part, column in zip(_spread(title), direction_columns(direction), strict=True)
+    ]
+    columns = [(title, c) for title, c in columns if present([c], methods)]
+    return _methods_table("Retrieval, percent", columns, methods, gallery_size, synthetic)
+
+
+def meanings_table(methods: Sequence[MethodResult], gallery_size: int, synthetic: bool) -> Table:
+    """What the gestures found mean, words spotted and speakers told, in percent.
+
+    Only what any method has a figure for.
+    """
+    columns = [
+        *(MEANING_COLUMNS[place] for place in (0, 2, 4, 5)),
+        *(WORD_COLUMNS[place] for place in (0, 2, 3)),
+        *(column for column in WORD_COLUMNS if column.name.startswith("active_speaker.")),
+    ]
+    titled = [(c.title.replace(" ", "\n").replace("@", "\n@"), c) for c in columns]
+    titled = [(title, c) for title, c in titled if present([c], methods)]
+    return _methods_table("Meaning and words", titled, methods, gallery_size, synthetic)
+
+
+def _spread(title: str) -> tuple[str, str, str, str]:
+    query, _, found = title.partition(" → ")
+    return f"{query} →", found, "", ""
+
+
+def _methods_table(
+    title: str,
+    columns: Sequence[tuple[str, Column]],
+    methods: Sequence[MethodResult],
+    gallery_size: int,
+    synthetic: bool,
+) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
@@ -32,37 +77,31 @@ def retrieval_table(methods: Sequence[MethodResult], gallery_size: int, syntheti
     caption = [f"gallery of {number(gallery_size)}"]
     if seeds:
         caption.append(f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}")
-    if any(method.intervals for method in methods):
+    with_interval = {column.name for _, column in columns if column.name.endswith(".r1")}
+    if any(with_interval & set(method.intervals) for method in methods):
         caption.append("below R@1 its 95 % interval")
     if synthetic:
         caption.append("synthetic data")
-    table = Table(
-        title="Retrieval, percent",
-        caption=escape(" · ".join(caption)),
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    table = Table(title=title, caption=escape(" · ".join(caption)), box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", overflow="fold")
-    for direction in DIRECTIONS:
-        # The direction's title spans the first columns, a part on each.
-        query, _, found = DIRECTION_TITLES[direction].partition(" → ")
-        above = (f"{query} →", found, "", "")
-        for part, (_, title, _) in zip(above, METRICS, strict=True):
-            table.add_column(f"{part}\n{title}", justify="right", no_wrap=True)
+    for heading, _ in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
     best = best_values(methods)
     for method in methods:
         cells = [escape(method.name)]
-        for direction in DIRECTIONS:
-            for metric, _, lower_is_better in METRICS:
-                value = method.metrics[direction][metric]
-                text = f"{value:.1f}" if lower_is_better else percent(value)
-                if best.get((direction, metric)) == value:
-                    text = f"[bold]{text}[/bold]"
-                interval = method.intervals.get(direction, {}).get(metric)
-                if metric == "r1" and interval:
-                    text += f"\n[dim]{span(interval)}[/dim]"
-                cells.append(text)
-        table.add_row(*cells)
+        for _, column in columns:
+            value = method.figures.get(column.name)
+            if value is None:
+                cells.append("–")
+                continue
+            text = f"{value:.1f}" if column.is_rank else percent(value)
+            if best.get(column.name) == value:
+                text = f"[bold]{text}[/bold]"
+            if column.name in with_interval and column.name in method.intervals:
+                text += f"\n[dim]{span(method.intervals[column.name])}[/dim]"
+            cells.append(text)
+        if any(cell != "–" for cell in cells[1:]):
+            table.add_row(*cells)
     return table
 
 

@@ -68,8 +68,8 @@ def test_every_shipped_pipeline_is_valid():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["tokeniser.loop.steps=1"], "nothing is called so; known: store, source, .*tokenizer"),
-        (["sourc=x"], "known: store, source"),
+        (["tokeniser.loop.steps=1"], "nothing is called so; known: store, processes, source, .*tokenizer"),
+        (["sourc=x"], "known: store, processes, source"),
     ],
 )
 def test_overrides_of_nothing_are_refused(overrides, message):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +14,23 @@ from rich.console import Console
 from rich.table import Table
 
 from gestray.errors import UserError
-from gestray.metrics.retrieval import DIRECTIONS, TEXT_TO_GESTURE, PairedGain
+from gestray.metrics.bootstrap import PairedGain
+from gestray.metrics.retrieval import DIRECTIONS, TEXT_TO_GESTURE
 from gestray.motion.skeleton import PARENTS, REST_OFFSETS, joint
+from gestray.reports.leaderboard import leaderboard_json, leaderboard_markdown, methods_of
 from gestray.reports.page import duration, number, points
 from gestray.reports.retrieval import (
     Comparison,
+    Confusion,
     GalleryHit,
     GalleryQuery,
     MethodResult,
     RetrievalReport,
+    Space,
     render,
 )
 from gestray.reports.strips import strip_svg
-from gestray.reports.tables import retrieval_table
+from gestray.reports.tables import meanings_table, retrieval_table
 
 
 def rest_positions(frames: int = 12) -> np.ndarray:
@@ -39,17 +45,34 @@ def rest_positions(frames: int = 12) -> np.ndarray:
 
 
 def method(name: str, r1: float) -> MethodResult:
-    figures = {"r1": r1, "r5": r1 + 0.1, "r10": r1 + 0.2, "medr": 3.5}
-    interval = {"r1": (r1 - 0.0213, r1 + 0.0213)}
+    recall = {"r1": r1, "r5": r1 + 0.1, "r10": r1 + 0.2, "medr": 3.5}
+    figures = {f"{d}.{name}": value for d in DIRECTIONS for name, value in recall.items()}
+    interval = {f"{direction}.r1": (r1 - 0.0213, r1 + 0.0213) for direction in DIRECTIONS}
     curve = [r1 + 0.004 * k for k in range(50)]
     losses = [{"step": i, "loss": 2.0 / (i + 1), "intent": 0.5 / (i + 1)} for i in range(30)]
-    return MethodResult(
-        name,
-        dict.fromkeys(DIRECTIONS, figures),
-        dict.fromkeys(DIRECTIONS, interval),
-        (11, 12),
-        dict.fromkeys(DIRECTIONS, curve),
-        losses,
+    seeds = {11: figures, 12: figures}
+    return MethodResult(name, figures, interval, seeds, dict.fromkeys(DIRECTIONS, curve), losses)
+
+
+def full(report: RetrievalReport) -> RetrievalReport:
+    """With every task, as a study has them."""
+    more = {
+        "threshold.text_to_gesture.r1": 0.451,
+        "gallery500.gesture_to_text.medr": 30.5,
+        "semantic.precision1": 0.337,
+        "semantic.meaningless1": 0.125,
+        "spotting.accuracy": 0.636,
+        "active_speaker.2": 0.768,
+    }
+    methods = [replace(report.methods[0], figures={**report.methods[0].figures, **more})]
+    return replace(
+        report,
+        methods=[*methods, *report.methods[1:]],
+        comparisons=[report.comparison],
+        chance={"semantic.precision": 0.031, "spotting.located": 0.214},
+        meanings_from="gold",
+        confusions=[Confusion("direct", ["stop", "size <b>", "nothing"], [("stop", [7, 2, 3])])],
+        spaces=[Space("direct", np.random.default_rng(0).normal(size=(30, 2)), ["stop", ""] * 15)],
     )
 
 
@@ -67,7 +90,7 @@ def report() -> RetrievalReport:
         comparison=Comparison(
             "sma & co",
             "direct",
-            TEXT_TO_GESTURE,
+            f"{TEXT_TO_GESTURE}.r1",
             PairedGain(0.032, (0.011, 0.054), 0.0818, (0.027, 0.14)),
         ),
         tokenizer_losses=[{"step": i, "loss": 1.0 / (i + 1)} for i in range(20)],
@@ -131,6 +154,57 @@ def test_synthetic_is_said_at_every_figure_or_nowhere(report: RetrievalReport, r
     assert "ynthetic data" not in read_page(render(empty_report())).text
 
 
+def test_every_task_has_its_table(report: RetrievalReport, read_page) -> None:
+    page = read_page(render(full(report)))
+    for figure in (
+        "→ threshold R@1",
+        "45.1",
+        "← gallery500 MedR",
+        "30.5",
+        "P@1",
+        "33.7",
+        "chance is 3.1 %",
+        "63.6",
+        "chance 21.4 %",
+        "speaker of 2",
+        "76.8",
+        "text_to_gesture.r1",
+        "size <b>",
+        "The space of direct",
+    ):
+        assert figure in page.text, figure
+    assert page.tags.count("svg") == 9
+    assert page.text.count("–") > 5  # what sma & co has no figure for
+
+
+def test_a_method_without_retrieval_is_no_row_of_it(report: RetrievalReport, read_page) -> None:
+    speaker = MethodResult("gestsync", {"active_speaker.2": 0.812}, per_seed={0: {}})
+    page = read_page(render(replace(report, methods=[speaker], comparison=None)))
+    assert "No method was evaluated for retrieval." in page.text
+    assert "81.2" in page.text
+
+
+def test_leaderboard_for_readers_and_for_machines(report: RetrievalReport) -> None:
+    report = full(report)
+    text = leaderboard_markdown(report)
+    assert "| sma & co | 2 | 42.3 (40.2–44.4) | 52.3 | 62.3 | 3.5 |" in text
+    assert "| direct | 2 | 33.7 | 12.5 |" in text
+    assert (
+        "| sma & co | direct | text_to_gesture.r1 | +3.2 (+1.1 to +5.4) | +8.2 (+2.7 to +14.0)"
+        in text
+    )
+    assert "Synthetic data." in text
+
+    values = json.loads(leaderboard_json(report))
+    assert values["gain_relative"] == 0.0818
+    assert values["gain_interval"] == [0.027, 0.14]
+    assert values["seeds"] == {"direct": [11, 12], "sma & co": [11, 12]}
+    assert values["methods"]["direct"]["per_seed"]["11"]["text_to_gesture.r1"] == 0.391
+    methods, gallery_size, synthetic = methods_of(leaderboard_json(report))
+    assert (gallery_size, synthetic) == (640, True)
+    assert [replace(m, losses=()) for m in report.methods] == methods
+
+
 def test_equal_reports_are_equal_pages(report: RetrievalReport) -> None:
     assert render(report) == render(report)
 
@@ -142,7 +216,7 @@ def test_empty_parts_are_left_out(read_page) -> None:
     for heading in ("Training", "What is found", "Stages", "Gain"):
         assert heading not in page.text
 
-    bare = MethodResult("direct", method("direct", 0.2).metrics)
+    bare = MethodResult("direct", method("direct", 0.2).figures)
     page = read_page(render(RetrievalReport("One", False, 5, {}, "none", [bare])))
     assert page.tags.count("svg") == 1
     assert "20.0" in page.text
@@ -151,7 +225,7 @@ def test_empty_parts_are_left_out(read_page) -> None:
 
 def test_losses_that_are_not_finite_leave_a_page(report: RetrievalReport, read_page) -> None:
     rows = [{"step": 0, "loss": float("nan")}, {"step": 1, "loss": float("inf")}]
-    lost = MethodResult("direct", method("direct", 0.2).metrics, losses=rows)
+    lost = MethodResult("direct", method("direct", 0.2).figures, losses=rows)
     page = read_page(render(RetrievalReport("One", False, 5, {}, "none", [lost])))
     assert "direct, training losses" in page.text
 
@@ -244,6 +318,14 @@ def test_terminal_table_holds_the_figures() -> None:
         assert figure in text, figure
     assert "synthetic data" in text
     assert "synthetic" not in printed(retrieval_table([method("direct", 0.391)], 5, False))
+
+
+def test_terminal_table_of_meanings_has_what_there_is(report: RetrievalReport) -> None:
+    assert meanings_table(report.methods, 640, True).row_count == 0
+    text = printed(meanings_table(full(report).methods, 640, True))
+    for figure in ("33.7", "12.5", "63.6", "76.8", "spotting"):
+        assert figure in text, figure
+    assert "sma & co" not in text
 
 
 def test_how_figures_are_written() -> None:
