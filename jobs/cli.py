@@ -20,6 +20,7 @@ from jobs import (
     evaluate_cli,
     export_cli,
     generator_cli,
+    index_cli,
     ingest_cli,
     plan_cli,
     review_cli,
@@ -69,7 +70,7 @@ encoder = _group("encoder", "Transcripts and gestures in one space.")
 _group("generator", generator_cli.app)
 _group("metrics", generator_cli.metrics)
 app.command("generate")(generator_cli.generate)
-index = _group("index", "Search recorded gestures.")
+_group("index", index_cli.app)
 evaluate_cli.app.command("generation")(generator_cli.evaluate_generation)
 _group("evaluate", evaluate_cli.app)
 models = _group("models", "Pretrained models.")
@@ -313,62 +314,6 @@ def encoder_embed(
 ) -> None:
     """Embed every phrase's motion and words."""
     run_by_hand("encoder.embed", name or "embeddings", store, inputs, overrides, as_json)
-
-
-@index.command("build")
-def index_build(
-    overrides: Overrides = None,
-    store: Store = None,
-    name: Name = None,
-    inputs: Inputs = None,
-    as_json: AsJson = False,
-) -> None:
-    """Build an index of gestures from embeddings."""
-    run_by_hand("index.build", name or "gestures", store, inputs, overrides, as_json)
-
-
-@index.command("search")
-def index_search(
-    text: Annotated[str, typer.Argument(help="Words to find gestures for.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
-    uri: Annotated[str | None, typer.Option("--index", help="Index; the newest otherwise.")] = None,
-    store: Store = None,
-    as_json: AsJson = False,
-) -> None:
-    """Rank recorded phrases by how well their gesture says TEXT.
-
-    Example: `gestray index search "I was so tired" -k 5`. With --json each hit also says what
-    its gesture looks like.
-    """
-    from dataclasses import asdict
-
-    from rich.markup import escape
-    from rich.table import Table
-
-    from gestray.artifacts import newest, open_artifact
-    from jobs.index import search
-
-    found = (
-        open_artifact(Folder(uri), "index")
-        if uri
-        else newest(Folder(store or default_store()), "index")
-    )
-    if not uri:
-        remarks.print(f"[dim]index: newest is {found.uri}[/dim]", soft_wrap=True)
-    hits = search(found, text, k)
-    if as_json:
-        print_json({"index": found.uri, "query": text, "hits": [asdict(hit) for hit in hits]})
-        return
-    table = Table(
-        title=escape(f"gestures for “{text}”"), title_justify="left", box=None, pad_edge=False
-    )
-    for column in ("", "score", "take", "span", "words", "intent"):
-        table.add_column(column, justify="right" if column in ("", "score", "span") else "left")
-    for hit in hits:
-        span = f"{hit.start_s:.2f}–{hit.end_s:.2f} s"
-        row = (str(hit.rank), f"{hit.score:.3f}", hit.take_id, span, hit.text, hit.intent or "")
-        table.add_row(*map(escape, row))
-    results.print(table)
 
 
 @models.command("get")

@@ -1,16 +1,24 @@
-"""Index stages: build an index of gestures from embeddings, and search it with words."""
+"""Index stages: build an index of gestures, change it, and search it with words."""
 
 from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
+from pydantic import Field
 
 from gestray.artifacts import Artifact, Stage, StageResult, StageRun
 from gestray.config import Config
-from gestray.retrieval.index import GestureIndex, Hit
+from gestray.errors import UserError
+from gestray.retrieval.explain import Explanation, explain
+from gestray.retrieval.filters import Filter
+from gestray.retrieval.index import ANCHOR, GestureIndex, Hit
+from gestray.retrieval.vectors import Kind
 from jobs.rows import read_rows
 from jobs.vectors import matrix
 
@@ -18,26 +26,89 @@ INDEX = "index"
 
 
 class BuildConfig(Config):
-    """What `gestray index build` does: there is nothing to set."""
+    """What `gestray index build` does.
+
+    Args:
+        kind: how vectors are searched, see `gestray.retrieval.vectors`; None takes what fits
+            their number.
+    """
+
+    kind: Kind | None = None
+
+
+class UpdateConfig(Config):
+    """What `gestray index update` does; what is to be added comes as inputs.
+
+    Args:
+        delete_takes: takes whose phrases are taken out, before others are added.
+        delete_phrases: phrases that are taken out.
+    """
+
+    delete_takes: tuple[str, ...] = Field(())
+    delete_phrases: tuple[str, ...] = Field(())
 
 
 def _build(run: StageRun[BuildConfig]) -> StageResult:
-    rows = read_rows(run.inputs["embeddings"].folder)
-    forms: dict[str, tuple[str, str | None]] = {}
-    if anchors := run.inputs.get("anchors"):
-        for row in read_rows(anchors.folder, ["phrase_id", "form_text", "intent"]).to_pylist():
-            intent = json.loads(row["intent"])["label"] if row["intent"] else None
-            forms[row["phrase_id"]] = (row["form_text"], intent)
-    known = [forms.get(phrase_id, (None, None)) for phrase_id in rows["phrase_id"].to_pylist()]
-    vectors = matrix(rows, "motion_embedding")
-    described = rows.append_column("form_text", pa.array([k[0] for k in known], pa.string()))
-    described = described.append_column("intent", pa.array([k[1] for k in known], pa.string()))
-    index = GestureIndex.build(vectors, described)
+    rows = described_rows(run.inputs["embeddings"], run.inputs.get("anchors"))
+    index = GestureIndex.build(matrix(rows, "motion_embedding"), rows, run.config.kind)
+    return _written(run, index, len(rows), 0)
+
+
+def _update(run: StageRun[UpdateConfig]) -> StageResult:
+    before, embeddings = run.inputs["index"], run.inputs.get("embeddings")
+    index = load_index(before)
+    rows_in = len(index)
+    takes = pa.array(run.config.delete_takes, pa.string())
+    of_takes = index.rows.filter(pa.compute.is_in(index.rows["take_id"], value_set=takes))
+    asked = {*of_takes["phrase_id"].to_pylist(), *run.config.delete_phrases}
+    deleted = index.delete(asked) if asked else 0
+    if embeddings is not None:
+        mine, theirs = (
+            artifact.input("encoder").manifest.identity
+            for artifact in (before_embeddings(before), embeddings)
+        )
+        if mine != theirs:
+            raise UserError(
+                f"{embeddings.uri}: embedded by another encoder than the phrases of "
+                f"{before.uri}; vectors of two encoders cannot be compared"
+            )
+        rows = described_rows(embeddings, run.inputs.get("anchors"))
+        rows_in += len(rows)
+        index.add(matrix(rows, "motion_embedding"), rows)
+    return _written(run, index, rows_in, deleted)
+
+
+def _written(run: StageRun[Any], index: GestureIndex, rows_in: int, deleted: int) -> StageResult:
     with tempfile.TemporaryDirectory(prefix="gestray-index-") as folder:
         index.save(folder)
         run.folder.upload(Path(folder), INDEX)
-    metrics = {"phrases": len(index), "kind": index.kind, "recall_at_10": index.recall_at_10}
-    return StageResult(len(rows), len(index), 0, metrics)
+    metrics = {
+        "phrases": len(index),
+        "deleted": deleted,
+        "kind": index.kind,
+        "recall_at_10": index.recall_at_10,
+    }
+    return StageResult(rows_in, len(index), rows_in - len(index), metrics)
+
+
+def described_rows(embeddings: Artifact, anchors: Artifact | None) -> pa.Table:
+    """Embedded phrases with what their anchors say, null where they have none."""
+    rows = read_rows(embeddings.folder)
+    said: dict[str, dict[str, str | None]] = {}
+    if anchors is not None:
+        columns = ["phrase_id", "form", "form_text", "intent", "intent_text"]
+        for row in read_rows(anchors.folder, columns).to_pylist():
+            said[row["phrase_id"]] = {
+                "form_text": row["form_text"],
+                "intent": json.loads(row["intent"])["label"] if row["intent"] else None,
+                "intent_text": row["intent_text"] or None,
+                "handedness": json.loads(row["form"])["handedness"],
+            }
+    known = [said.get(phrase_id, {}) for phrase_id in rows["phrase_id"].to_pylist()]
+    for name in ANCHOR:
+        values = pa.array([anchor.get(name) for anchor in known], pa.string())
+        rows = rows.append_column(name, values)
+    return rows
 
 
 BUILD = Stage(
@@ -49,16 +120,63 @@ BUILD = Stage(
     optional=frozenset({"anchors"}),
 )
 
+UPDATE = Stage(
+    name="index.update",
+    makes="index",
+    config_type=UpdateConfig,
+    run=_update,
+    needs={"index": "index", "embeddings": "embeddings", "anchors": "anchors"},
+    optional=frozenset({"embeddings", "anchors"}),
+)
 
-def search(index: Artifact, text: str, k: int) -> list[Hit]:
-    """The `k` recorded phrases whose gesture says `text` best, by the index's own encoder."""
+
+def load_index(index: Artifact) -> GestureIndex:
+    """The index of an artifact, read through a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="gestray-index-") as folder:
+        return GestureIndex.load(index.folder.download(Path(folder), INDEX))
+
+
+def before_embeddings(index: Artifact) -> Artifact:
+    """The embeddings that an index was first built from."""
+    while "index" in index.manifest.inputs:
+        index = index.input("index")
+    return index.input("embeddings")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A hit and why it was found."""
+
+    hit: Hit
+    why: Explanation
+
+    def as_json(self) -> dict[str, Any]:
+        """The hit's fields, and under `why` those of the explanation."""
+        said = asdict(self.why)
+        words = {"words": dict(said["words"]), "shared": list(said["shared"])}
+        return {**asdict(self.hit), "why": words}
+
+
+def search(
+    index: Artifact, text: str, k: int, only: Filter | None = None, by_words: bool = False
+) -> list[Answer]:
+    """The `k` recorded phrases whose gesture says `text` best, by the index's own encoder.
+
+    Args:
+        only: conditions that hits meet.
+        by_words: search transcripts and anchors for the words as well.
+    """
     import torch
 
     from gestray.encoders.model import DualEncoder
 
-    encoder = DualEncoder.from_folder(index.input("embeddings").input("encoder").folder)
-    with tempfile.TemporaryDirectory(prefix="gestray-index-") as folder:
-        gestures = GestureIndex.load(index.folder.download(Path(folder), INDEX))
-    with torch.inference_mode():
-        query = encoder.embed_text([text]).numpy()
-    return gestures.search(query, k)[0]
+    encoder = DualEncoder.from_folder(before_embeddings(index).input("encoder").folder)
+    gestures = load_index(index)
+
+    def embed(texts: Any) -> Any:
+        with torch.inference_mode():
+            return encoder.embed_text(list(texts)).numpy()
+
+    (hits,) = gestures.search(embed([text]), k, only, text if by_words else None)
+    reasons = explain(text, hits, gestures.vectors_of(hits), embed)
+    return [Answer(hit, why) for hit, why in zip(hits, reasons, strict=True)]

@@ -41,6 +41,7 @@ _STAGES = {
     "metrics.train-fgd": "jobs.generate_scores:TRAIN_FGD",
     "evaluate.generation": "jobs.generate_scores:SCORES",
     "index.build": "jobs.index:BUILD",
+    "index.update": "jobs.index:UPDATE",
     "evaluate.retrieval": "jobs.evaluate:RETRIEVAL_STAGE",
 }
 _PRESETS = {

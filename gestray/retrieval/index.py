@@ -1,10 +1,11 @@
 """The index: embeddings of a corpus's phrases, and what each of them is.
 
-An index answers "which recorded gestures are nearest to this vector?" by cosine
-similarity. Small galleries are searched exactly; large ones through a graph of
-neighbours (HNSW, Malkov & Yashunin 2018), whose recall against exact search is
-measured when the index is built and kept with it. On disk an index is three
-files that know each other by hash, so that vectors of one build are never read
+An index answers "which recorded gestures are nearest to this vector?" by cosine similarity,
+among all of them or those that a filter lets through, alone or together with a search by
+words. Phrases are added and deleted as a corpus changes: a deleted one is not found any more,
+and its vector is dropped when so many are gone that it pays. How often an approximate index
+finds what an exact search would is measured when it is written, and kept with it. On disk an
+index is a few files that know each other by hash, so that vectors of one build are never read
 with the rows of another.
 """
 
@@ -12,61 +13,57 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gestray.errors import UserError
+from gestray.retrieval.filters import Filter
+from gestray.retrieval.vectors import Kind, VectorIndex, kind_for
+from gestray.retrieval.words import WordIndex, best, fused
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
-COLUMNS = (
-    "phrase_id",
-    "take_id",
-    "speaker",
-    "split",
-    "start_s",
-    "end_s",
-    "text",
-    "form_text",
-    "intent",
-)
+SCHEMA_VERSION = 2
+FACTS = ("phrase_id", "take_id", "speaker", "split", "start_s", "end_s", "text")
+ANCHOR = ("form_text", "intent", "intent_text", "handedness")
+COLUMNS = (*FACTS, *ANCHOR)
 
-EXACT_BELOW = 50_000
-HNSW_NEIGHBOURS = 32
-HNSW_EF_CONSTRUCTION = 200
-HNSW_EF_SEARCH = 128
+COMPACT_ABOVE = 0.25
+"""The share of deleted phrases from which on their vectors are dropped."""
 
 _VECTORS, _ROWS, _ABOUT = "index.faiss", "rows.parquet", "index.json"
-_RECALL_SAMPLE = 500
-_NEIGHBOURS_AND_SELF = 11
+_DELETED = "deleted"
+_FUSED_DEPTH = 100
 _NORM_TOLERANCE = 1e-3
-_SCORE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Hit:
     """One recorded phrase that a query found; `score` is the cosine similarity.
 
-    `start_s` and `end_s` are seconds in the take. `form_text` and `intent` are
-    None where the phrase has no anchor.
+    `start_s` and `end_s` are seconds in the take. What anchors say, `form_text`, `intent`,
+    `intent_text` and `handedness`, is None where the phrase has no anchor.
     """
 
     rank: int
     score: float
     phrase_id: str
     take_id: str
-    speaker: str
+    speaker: str | None
     start_s: float
     end_s: float
     text: str
     form_text: str | None
     intent: str | None
+    intent_text: str | None
+    handedness: str | None
 
 
 class GestureIndex:
@@ -75,81 +72,141 @@ class GestureIndex:
     Made by `build` or `load`, never directly.
 
     Attributes:
-        rows: one row an embedding, with the columns of `COLUMNS`.
-        kind: "exact", or "hnsw" for a graph of neighbours.
-        recall_at_10: share of the true ten nearest that a search finds; 1 if exact.
+        rows: one row a phrase, with the columns of `COLUMNS`, deleted ones included.
+        vectors: their embeddings, in the same order.
+        kind: how they are searched, see `gestray.retrieval.vectors`.
     """
 
     def __init__(
-        self, vectors: Any, rows: pa.Table, kind: Literal["exact", "hnsw"], recall_at_10: float
+        self,
+        vectors: VectorIndex,
+        rows: pa.Table,
+        deleted: NDArray[np.bool_],
+        chosen: Kind | None,
+        recall_at_10: float | None = None,
     ) -> None:
-        self._vectors = vectors
+        self.vectors = vectors
         self.rows = rows
-        self.kind = kind
-        self.recall_at_10 = recall_at_10
+        self._deleted = deleted
+        self._chosen = chosen
+        self._recall = recall_at_10
 
     def __len__(self) -> int:
-        return self._vectors.ntotal
+        """Phrases that can be found."""
+        return len(self.vectors) - int(self._deleted.sum())
 
     @property
     def dim(self) -> int:
         """Dimensions of an embedding."""
-        return self._vectors.d
+        return self.vectors.dim
+
+    @property
+    def kind(self) -> Kind:
+        return self.vectors.kind
+
+    @property
+    def recall_at_10(self) -> float:
+        """Share of the true ten nearest that a search finds; measured when first asked for."""
+        if self._recall is None:
+            self._recall = self.vectors.recall_at_10()
+        return self._recall
 
     @classmethod
-    def build(
-        cls, embeddings: ArrayLike, rows: pa.Table, exact_below: int = EXACT_BELOW
-    ) -> GestureIndex:
-        """Index N embeddings; equal inputs give equal indexes, on any number of threads.
+    def build(cls, embeddings: ArrayLike, rows: pa.Table, kind: Kind | None = None) -> GestureIndex:
+        """Index N embeddings.
+
+        Equal inputs give equal indexes, an exact or graph index on any number of threads.
 
         Args:
             embeddings: (N, D), each of length 1.
-            rows: N rows in the same order, with the columns of `COLUMNS`;
-                others are left out.
-            exact_below: galleries of fewer phrases are searched exactly.
+            rows: N rows in the same order, with the columns of `FACTS` and, where there are
+                anchors, those of `ANCHOR`; others are left out.
+            kind: None takes what fits their number.
 
         Raises:
             UserError: the two do not fit each other, or a vector is not of length 1.
         """
-        import faiss
+        vectors_ND = _unit_vectors(embeddings, "embeddings")
+        rows = _known_rows(rows, len(vectors_ND))
+        deleted = np.zeros(len(vectors_ND), bool)
+        return cls(VectorIndex(vectors_ND, kind), rows, deleted, kind)
+
+    def add(self, embeddings: ArrayLike, rows: pa.Table) -> None:
+        """Add phrases, as `build` takes them.
+
+        An index that outgrows its kind is built anew in the one that fits, unless the kind
+        was chosen.
+
+        Raises:
+            UserError: as `build`; or a phrase is in the index already.
+        """
+        import pyarrow as pa
 
         vectors_ND = _unit_vectors(embeddings, "embeddings")
-        missing = [name for name in COLUMNS if name not in rows.column_names]
-        if missing:
+        if vectors_ND.shape[1] != self.dim:
             raise UserError(
-                f"index rows: found no column {', '.join(missing)} among "
-                f"{', '.join(rows.column_names)}"
+                f"embeddings: found {vectors_ND.shape[1]} dimensions, expected {self.dim} as in "
+                "the index: embed with the encoder it was built with"
             )
-        if not len(vectors_ND) or len(vectors_ND) != rows.num_rows:
+        rows = _known_rows(rows, len(vectors_ND))
+        live = self.rows["phrase_id"].filter(pa.array(~self._deleted)).to_pylist()
+        if twice := set(live) & set(rows["phrase_id"].to_pylist()):
             raise UserError(
-                f"index: found {len(vectors_ND)} embeddings and {rows.num_rows} rows, "
-                "expected one row an embedding and at least one of them"
+                f"index: {len(twice)} phrases are in it already, such as {min(twice)}: delete "
+                "them first"
             )
-        rows = rows.select(list(COLUMNS)).combine_chunks()
-        dim = vectors_ND.shape[1]
-        if len(vectors_ND) < max(exact_below, _NEIGHBOURS_AND_SELF):
-            flat = faiss.IndexFlatIP(dim)
-            flat.add(vectors_ND)
-            return cls(flat, rows, "exact", 1.0)
+        self.vectors.add(vectors_ND)
+        self.rows = pa.concat_tables([self.rows, rows]).combine_chunks()
+        self._deleted = np.concatenate((self._deleted, np.zeros(len(rows), bool)))
+        if self._chosen is None and self.kind != kind_for(len(self)):
+            self.compact()
+        self._changed()
 
-        graph = faiss.IndexHNSWFlat(dim, HNSW_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-        graph.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
-        graph.hnsw.efSearch = HNSW_EF_SEARCH
-        graph.add(vectors_ND)
-        return cls(graph, rows, "hnsw", _recall_at_10(graph, vectors_ND))
+    def delete(self, phrase_ids: Collection[str]) -> int:
+        """Take phrases out; returns how many there were. Unknown ones are passed over."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-    def search(self, query: ArrayLike, k: int) -> list[list[Hit]]:
+        asked = pa.array(list(phrase_ids), pa.string())
+        found = pc.is_in(self.rows["phrase_id"], value_set=asked).to_numpy() & ~self._deleted
+        if found.sum() == len(self):
+            raise UserError("index: nothing would be left in it; build another instead")
+        self._deleted |= found
+        if self._deleted.mean() > COMPACT_ABOVE:
+            self.compact()
+        if found.any():
+            self._changed()
+        return int(found.sum())
+
+    def compact(self) -> None:
+        """Drop what was deleted, by building the index anew from what is left."""
+        import pyarrow as pa
+
+        kept = ~self._deleted
+        self.vectors = VectorIndex(self.vectors.vectors[kept], self._chosen)
+        self.rows = self.rows.filter(pa.array(kept)).combine_chunks()
+        self._deleted = np.zeros(len(self.rows), bool)
+        self._changed()
+
+    def search(
+        self, query: ArrayLike, k: int, only: Filter | None = None, text: str | None = None
+    ) -> list[list[Hit]]:
         """The `k` nearest phrases of each query, best first.
 
         Args:
             query: (Q, D), each of length 1.
             k: hits a query; an index of fewer phrases returns them all.
+            only: conditions that hits meet. No more than 50,000 phrases left are compared
+                with one by one, so that the hits are exactly the nearest of them.
+            text: words of the one query, to search transcripts and anchors for as well; the
+                two rankings are fused, and `score` still is the similarity of the vectors.
 
         Returns:
             Q lists of at most `k` hits.
 
         Raises:
-            UserError: the query has other dimensions than the index, or is not of length 1.
+            UserError: the query has other dimensions than the index, or is not of length 1;
+                a filter asks for what no phrase has.
         """
         query_QD = _unit_vectors(query, "query")
         if query_QD.shape[1] != self.dim:
@@ -159,31 +216,40 @@ class GestureIndex:
             )
         if k < 1:
             raise UserError(f"k: found {k}, expected 1 or more")
-        scores_QK, ids_QK = self._vectors.search(query_QD, min(k, len(self)))
-        # A graph may reach fewer than k phrases, and marks the rest with -1.
-        found = ids_QK >= 0
-        records = iter(self.rows.drop_columns("split").take(ids_QK[found]).to_pylist())
+        allowed = self._allowed(only)
+        if text is not None:
+            if len(query_QD) != 1:
+                raise UserError(f"text: it goes with one query, found {len(query_QD)}")
+            return [self._search_with_words(query_QD, k, allowed, text)]
+        scores_QK, numbers_QK = self.vectors.search(query_QD, min(k, len(self)), allowed)
+        # A graph may reach fewer than k phrases, a filter leave fewer: the rest is -1.
         return [
-            [
-                Hit(rank=rank, score=float(score), **next(records))
-                for rank, score in enumerate(scores[mask], start=1)
-            ]
-            for scores, mask in zip(scores_QK, found, strict=True)
+            self._hits(numbers[numbers >= 0], scores[numbers >= 0])
+            for scores, numbers in zip(scores_QK, numbers_QK, strict=True)
         ]
+
+    def vectors_of(self, hits: list[Hit]) -> NDArray[np.float32]:
+        """(K, D): the embeddings of hits."""
+        number_of = {id: number for number, id in enumerate(self.rows["phrase_id"].to_pylist())}
+        return self.vectors.vectors[[number_of[hit.phrase_id] for hit in hits]]
 
     def save(self, folder: str | Path) -> None:
         """Write the index into a folder, which is made if need be."""
-        import faiss
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        faiss.write_index(self._vectors, str(folder / _VECTORS))
-        pq.write_table(self.rows, folder / _ROWS, compression="zstd")
+        self.vectors.save(folder / _VECTORS)
+        table = self.rows.append_column(_DELETED, pa.array(self._deleted))
+        pq.write_table(table, folder / _ROWS, compression="zstd")
         about = {
             "schema_version": SCHEMA_VERSION,
             "kind": self.kind,
-            "count": len(self),
+            "chosen": self._chosen,
+            "probes": self.vectors.probes,
+            "count": len(self.vectors),
+            "deleted": int(self._deleted.sum()),
             "dim": self.dim,
             "recall_at_10": self.recall_at_10,
             "sha256": {name: _sha256(folder / name) for name in (_VECTORS, _ROWS)},
@@ -197,7 +263,6 @@ class GestureIndex:
         Raises:
             UserError: a file is missing, or the files are not of one build.
         """
-        import faiss
         import pyarrow.parquet as pq
 
         folder = Path(folder)
@@ -206,9 +271,11 @@ class GestureIndex:
                 raise UserError(f"index {folder}: found no {name}: build the index again")
         try:
             about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-            version, hashes = about["schema_version"], about["sha256"]
-            expected = {"count": about["count"], "dim": about["dim"]}
-            kind, recall_at_10 = about["kind"], about["recall_at_10"]
+            version = about["schema_version"]
+            if version == SCHEMA_VERSION:
+                hashes, recall_at_10 = about["sha256"], about["recall_at_10"]
+                expected = {"count": about["count"], "dim": about["dim"]}
+                kind, chosen, probes = about["kind"], about["chosen"], about["probes"]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"index {folder}: {_ABOUT} cannot be read ({error!r})") from error
         if version != SCHEMA_VERSION:
@@ -223,10 +290,10 @@ class GestureIndex:
                     "(its sha256 differs): the folder is damaged or mixes two builds; "
                     "build the index again"
                 )
-        vectors = faiss.read_index(str(folder / _VECTORS))
+        vectors = VectorIndex.load(folder / _VECTORS, kind, probes)
         rows = pq.read_table(folder / _ROWS).combine_chunks()
         for piece, found in (
-            (_VECTORS, {"count": vectors.ntotal, "dim": vectors.d}),
+            (_VECTORS, {"count": len(vectors), "dim": vectors.dim}),
             (_ROWS, {"count": rows.num_rows, "dim": expected["dim"]}),
         ):
             if found != expected:
@@ -234,7 +301,59 @@ class GestureIndex:
                     f"index {folder}: {piece} holds {found}, {_ABOUT} says {expected}: "
                     "build the index again"
                 )
-        return cls(vectors, rows, kind, recall_at_10)
+        deleted = rows[_DELETED].to_numpy()
+        return cls(vectors, rows.drop_columns(_DELETED), deleted, chosen, recall_at_10)
+
+    @cached_property
+    def _words(self) -> WordIndex:
+        return WordIndex(self.rows)
+
+    def _changed(self) -> None:
+        self._recall = None
+        self.__dict__.pop("_words", None)
+
+    def _allowed(self, only: Filter | None) -> NDArray[np.bool_] | None:
+        if only:
+            return only.mask(self.rows) & ~self._deleted
+        return ~self._deleted if self._deleted.any() else None
+
+    def _search_with_words(
+        self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None, text: str
+    ) -> list[Hit]:
+        depth = min(max(_FUSED_DEPTH, 2 * k), len(self))
+        numbers = self.vectors.search(query, depth, allowed)[1][0]
+        spoken = self._words.scores(text)
+        if allowed is not None:
+            spoken = np.where(allowed, spoken, 0)
+        chosen = np.array(fused([numbers[numbers >= 0], best(spoken, depth)], k), np.int64)
+        return self._hits(chosen, self.vectors.vectors[chosen] @ query[0])
+
+    def _hits(self, numbers: NDArray[np.int64], scores: NDArray[np.float32]) -> list[Hit]:
+        records = self.rows.drop_columns("split").take(numbers).to_pylist()
+        return [
+            Hit(rank=rank, score=float(score), **record)
+            for rank, (score, record) in enumerate(zip(scores, records, strict=True), start=1)
+        ]
+
+
+def _known_rows(rows: pa.Table, count: int) -> pa.Table:
+    """The columns of an index, null where there are no anchors."""
+    import pyarrow as pa
+
+    missing = [name for name in FACTS if name not in rows.column_names]
+    if missing:
+        raise UserError(
+            f"index rows: found no column {', '.join(missing)} among {', '.join(rows.column_names)}"
+        )
+    if not count or count != rows.num_rows:
+        raise UserError(
+            f"index: found {count} embeddings and {rows.num_rows} rows, "
+            "expected one row an embedding and at least one of them"
+        )
+    for name in ANCHOR:
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(count, pa.string()))
+    return rows.select(list(COLUMNS)).combine_chunks()
 
 
 def _unit_vectors(values: ArrayLike, name: str) -> NDArray[np.float32]:
@@ -249,24 +368,6 @@ def _unit_vectors(values: ArrayLike, name: str) -> NDArray[np.float32]:
             "expected 1: divide each embedding by its norm"
         )
     return vectors
-
-
-def _recall_at_10(graph: Any, vectors_ND: NDArray[np.float32]) -> float:
-    """Recall@10 of a graph against exact search, on an even sample of its own vectors.
-
-    A vector finds itself for free and is left out. A hit as near as the tenth
-    true neighbour counts, whichever of several equal vectors it is.
-    """
-    import faiss
-
-    k = _NEIGHBOURS_AND_SELF
-    sample = np.linspace(0, len(vectors_ND) - 1, min(_RECALL_SAMPLE, len(vectors_ND))).astype(int)
-    queries = vectors_ND[sample]
-    truth_SK, _ = faiss.knn(queries, vectors_ND, k, metric=faiss.METRIC_INNER_PRODUCT)
-    found_SK, ids_SK = graph.search(queries, k)
-    near_enough = (found_SK >= truth_SK[:, -1:] - _SCORE_TOLERANCE) & (ids_SK >= 0)
-    others = near_enough & (ids_SK != sample[:, None])
-    return float(np.minimum(others.sum(axis=1), k - 1).mean() / (k - 1))
 
 
 def _sha256(file: Path) -> str:

@@ -68,7 +68,10 @@ def test_every_shipped_pipeline_is_valid():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["tokeniser.loop.steps=1"], "nothing is called so; known: store, processes, source, .*tokenizer"),
+        (
+            ["tokeniser.loop.steps=1"],
+            "nothing is called so; known: store, processes, source, .*tokenizer",
+        ),
         (["sourc=x"], "known: store, processes, source"),
     ],
 )
