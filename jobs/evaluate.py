@@ -125,7 +125,7 @@ def _embed_texts(texts: Sequence[str]) -> np.ndarray:
     import torch
 
     from gestray.encoders.config import TextTowerConfig
-    from gestray.encoders.towers import TextEncoder
+    from gestray.encoders.towers.text import TextEncoder
 
     return TextEncoder(TextTowerConfig())(texts, torch.device("cpu")).numpy()
 
