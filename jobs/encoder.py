@@ -144,6 +144,7 @@ class EmbedConfig(Config):
     """What `gestray encoder embed` does.
 
     Args:
+        split: whose phrases are embedded, such as test; None: all.
         fine: write an embedding of every few frames and of every word as well; methods that are
             trained at that level do so in any case.
         batch_size: phrases a forward pass.
@@ -152,6 +153,7 @@ class EmbedConfig(Config):
 
     EXECUTION: ClassVar[frozenset[str]] = frozenset({"actors", "batch_size"})
 
+    split: str | None = None
     fine: bool = False
     batch_size: int = Field(64, ge=1)
     actors: int = Field(2, ge=1)
@@ -212,12 +214,19 @@ _QUERIES: dict[Query, str] = {
 class PhraseEmbedder:
     """Cuts a take into phrases and embeds their motion and what is said; runs in an actor."""
 
-    def __init__(self, encoder: Folder, training: EncoderTraining, batch_size: int, fine: bool):
+    def __init__(
+        self,
+        encoder: Folder,
+        training: EncoderTraining,
+        split: str | None,
+        batch_size: int,
+        fine: bool,
+    ) -> None:
         from gestray.encoders.model import DualEncoder
         from gestray.encoders.task import phrases_for
 
         self.model = DualEncoder.from_folder(encoder)
-        self.view = phrases_for(training, split=None, words=fine)
+        self.view = phrases_for(training, split, words=fine)
         self.columns = self.view.columns
         self.batch_size, self.fine = batch_size, fine
         self.schema = embeddings_schema(self.model.config, fine)
@@ -294,10 +303,12 @@ def _embed(run: StageRun[EmbedConfig]) -> StageResult:
     model = make_config(EncoderConfig, own, encoder.uri)
     fine = run.config.fine or model.objectives.is_fine
     catalog = [ref for ref in read_catalog(takes.folder) if ref.num_frames]
-    expected = count_phrases(catalog, training.phrases)
+    split = run.config.split
+    expected = count_phrases(catalog, training.phrases, split)
     setup = {
         "encoder": encoder.folder,
         "training": training,
+        "split": split,
         "batch_size": run.config.batch_size,
         "fine": fine,
     }

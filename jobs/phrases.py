@@ -10,18 +10,26 @@ from gestray.views.phrases import PhraseConfig, phrases_of
 from jobs.display import remarks
 
 
-def count_phrases(catalog: Sequence[TakeRef], config: PhraseConfig) -> int:
-    """Number of phrases of all takes.
+def count_phrases(
+    catalog: Sequence[TakeRef], config: PhraseConfig, split: str | None = None
+) -> int:
+    """Number of phrases of all takes, in one split or all.
 
     Raises:
         UserError: there are none; says what takes lack.
     """
-    count = sum(len(phrases_of(ref, config)) for ref in catalog)
+    phrases = [phrase for ref in catalog for phrase in phrases_of(ref, config)]
+    count = sum(split in (None, phrase.split) for phrase in phrases)
     spoken = [ref for ref in catalog if ref.words]
     untimed = [ref for ref in spoken if ref.words and ref.words[0]["start_s"] is None]
     if untimed:
         in_time = sum(ref.split.startswith("time:") for ref in untimed)
         remarks.print(about_untimed(len(untimed), len(catalog), in_time), soft_wrap=True)
+    if phrases and not count:
+        known = ", ".join(sorted({phrase.split for phrase in phrases}))
+        raise UserError(
+            f"found no phrase in split {split!r} among {len(phrases)}; there are: {known}"
+        )
     if not count:
         raise UserError(
             f"found no phrase in {len(catalog)} takes with motion ({len(spoken)} of them with "

@@ -33,6 +33,7 @@ _STAGES = {
     "anchors.verbalize": "jobs.anchors:VERBALIZE",
     "anchors.ground": "jobs.anchors:GROUND",
     "anchors.gold": "jobs.intents:GOLD",
+    "anchors.shuffle": "jobs.controls:SHUFFLE",
     "anchors.evaluate": "jobs.forms:EVALUATE",
     "encoder.train": "jobs.encoder:TRAIN",
     "encoder.embed": "jobs.encoder:EMBED",
