@@ -41,16 +41,19 @@ def draw_others(
     seconds_Q, takes_Q = np.asarray(seconds, np.float64), np.asarray(takes)
     rng = np.random.default_rng(seed)
     others = np.empty((len(seconds_Q), rounds, count), np.int64)
-    for query, (length, take) in enumerate(zip(seconds_Q, takes_Q, strict=True)):
-        candidates = np.flatnonzero(takes_Q != take)
+    by_length = np.argsort(seconds_Q, kind="stable")
+    # So far to either side in order of length, the nearest of other takes are among them.
+    reach = max(_POOL, count) + int(np.unique(takes_Q, return_counts=True)[1].max())
+    for place, query in enumerate(by_length):
+        near = by_length[max(0, place - reach) : place + reach + 1]
+        candidates = near[takes_Q[near] != takes_Q[query]]
         if len(candidates) < count:
             raise UserError(
                 f"active speaker among {count + 1}: query {query} has {len(candidates)} clips of "
                 f"other takes to stand beside it, expected {count} at least"
             )
-        apart = np.abs(seconds_Q[candidates] - length)
-        if len(candidates) > _POOL:
-            candidates = candidates[np.argpartition(apart, _POOL - 1)[:_POOL]]
+        apart = np.abs(seconds_Q[candidates] - seconds_Q[query])
+        candidates = candidates[np.argsort(apart, kind="stable")[: max(_POOL, count)]]
         drawn = rng.random((rounds, len(candidates))).argsort(axis=1)[:, :count]
         others[query] = candidates[drawn]
     return others
