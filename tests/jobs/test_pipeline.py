@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
 from gestray.artifacts import open_artifact
+from gestray.encoders.config import PRESETS
 from gestray.errors import UserError
 from gestray.store import Folder
-from jobs.pipeline import load_pipeline, shipped
+from jobs.pipeline import expanded, load_pipeline, shipped
+from jobs.stages import stage_config
 
 # Small enough to train in seconds; what is tested is the pipeline, not the models.
 SHORT = {"steps": 12, "batch_size": 16, "checkpoint_every": 4, "log_every": 1}
@@ -56,13 +59,35 @@ STAGES = [
 
 
 def test_every_shipped_pipeline_is_valid():
+<<<<<<< HEAD
     assert shipped() == ["beat2", "demo", "generation"]
     for name in shipped():
         trained = "semges" if name == "generation" else "sma"
         pipeline = load_pipeline(name, ["store=/tmp/x", f"{trained}.loop.steps=7"])
+=======
+    assert shipped() == ["beat2", "demo", "retrieval_study"]
+    for name in ("beat2", "demo"):
+        pipeline = load_pipeline(name, ["store=/tmp/x", "sma.loop.steps=7"])
+>>>>>>> 697c419 (Test that the study trains what it should)
         assert pipeline.store == "/tmp/x"
         (stage,) = [stage for stage in pipeline.stages if stage.name == trained]
         assert stage.config["loop"]["steps"] == 7
+
+
+def test_the_study_trains_every_preset_and_ablation_as_it_should():
+    stages = {stage.name: stage for stage in expanded(load_pipeline("retrieval_study", []))}
+    for stage in stages.values():
+        stage_config(stage.stage, stage.config, stage.name)
+    seeds = Counter(role.split("@")[0] for role in stages["retrieval-study"].inputs)
+    assert {name: seeds[name] for name in PRESETS} == {
+        **dict.fromkeys(PRESETS, 3), "direct": 5, "sma": 5,
+    }  # fmt: skip
+    assert stages["sma-4"].inputs["anchors"] == "anchors"
+    assert stages["sma-shuffled-1"].inputs["anchors"] == "shuffled"
+    phrase = stage_config("encoder.train", stages["jegal-phrase-2"].config, "jegal-phrase-2")
+    assert (phrase.model.objectives.coupling, phrase.loop.seed) == (0.0, 2)
+    small = expanded(load_pipeline("retrieval_study", ["many=[0]", "few=[]"]))
+    assert set(small[-1].inputs) == {"direct@0", "sma@0", "anchors"}
 
 
 @pytest.mark.parametrize(
