@@ -47,13 +47,20 @@ def meanings_table(methods: Sequence[MethodResult], gallery_size: int, synthetic
 
     Only what any method has a figure for.
     """
-    columns = [
-        *(MEANING_COLUMNS[place] for place in (0, 2, 4, 5)),
-        *(WORD_COLUMNS[place] for place in (0, 2, 3)),
-        *(column for column in WORD_COLUMNS if column.name.startswith("active_speaker.")),
-    ]
-    titled = [(c.title.replace(" ", "\n").replace("@", "\n@"), c) for c in columns]
-    titled = [(title, c) for title, c in titled if present([c], methods)]
+    titles = {
+        "semantic.precision1": "P@1",
+        "semantic.precision10": "P@10",
+        "semantic.map": "mAP",
+        "semantic.meaningless1": "means\nnothing",
+        "spotting.accuracy": "spot\nwords",
+        "spotting.stressed": "stres-\nsed",
+        "active_speaker.2": "who\nof 2",
+        "active_speaker.4": "who\nof 4",
+        "active_speaker.6": "who\nof 6",
+    }
+    known = {column.name: column for column in (*MEANING_COLUMNS, *WORD_COLUMNS)}
+    titled = [(title, known[name]) for name, title in titles.items()]
+    titled = [(title, column) for title, column in titled if present([column], methods)]
     return _methods_table("Meaning and words", titled, methods, gallery_size, synthetic)
 
 
