@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import statistics
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gestray.artifacts import Artifact
+from gestray.errors import UserError
 from gestray.store import Folder
 from gestray.training.config import LoopConfig
 from gestray.training.task import Task
-from jobs.cluster import connect
+from jobs.cluster import connect, runs_here
 from jobs.display import progress
 
 if TYPE_CHECKING:
@@ -19,14 +22,12 @@ if TYPE_CHECKING:
 def train_with_progress(
     what: str, task: Task, config: LoopConfig, takes: Artifact, target: Folder
 ) -> list[Row]:
-    """Train on the cluster; returns the log.
+    """Train on the cluster, or one worker without a cluster in this process; returns the log.
 
     Of the checkpoints in `target`, at the end those remain that `keep_every` asks for.
     """
-    connect()
     from gestray.training.checkpoints import CHECKPOINTS
     from gestray.training.loop import checkpoints_of
-    from gestray.training.on_ray import RUN, train_on_ray
 
     workers = config.compute.workers
     validated: list[float] = []
@@ -39,9 +40,42 @@ def train_with_progress(
                 validated.append(row["val.loss"])
             track(row["step"], _note(row, validated))
 
-        log = train_on_ray(task, config, takes.folder, target, show)
-    target.child(RUN).delete()
+        train = _train_here if runs_here(workers) else _train_on_ray
+        log = train(task, config, takes.folder, target, show)
     checkpoints_of(config, target.child(CHECKPOINTS)).clean()
+    return log
+
+
+def _train_on_ray(
+    task: Task, config: LoopConfig, takes: Folder, target: Folder, show: Callable[[Row], None]
+) -> list[Row]:
+    connect()
+    from gestray.training.on_ray import RUN, train_on_ray
+
+    log = train_on_ray(task, config, takes, target, show)
+    target.child(RUN).delete()
+    return log
+
+
+def _train_here(
+    task: Task, config: LoopConfig, takes: Folder, target: Folder, show: Callable[[Row], None]
+) -> list[Row]:
+    """Leaves in `target` what a run on Ray leaves there."""
+    import torch
+
+    from gestray.training.checkpoint import MODEL, STATE, model_bytes
+    from gestray.training.checkpoints import CHECKPOINTS
+    from gestray.training.loop import LOG, log_lines, train_alone
+
+    on_gpu = config.compute.device != "cpu" and torch.cuda.is_available()
+    if config.compute.device == "gpu" and not on_gpu:
+        raise UserError("compute.device=gpu, but torch finds none; set compute.device=cpu")
+    checkpoints = target.child(CHECKPOINTS)
+    model = train_alone(task, config, takes, show, checkpoints, "cuda" if on_gpu else "cpu")
+    # Rows from before an interruption are in the last checkpoint as well.
+    log = json.loads(checkpoints.read_bytes(max(checkpoints.list()), STATE))["log"]
+    target.write_bytes(model_bytes(model), MODEL)
+    target.write_bytes(log_lines(log), LOG)
     return log
 
 

@@ -1,0 +1,67 @@
+"""The retrieval study, small: a corpus that speaks, two presets, one seed, and again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+SMALL = (
+    "processes=1", "takes=10", "seconds=20", "tokenizer_steps=12", "steps=4", "many=[0]", "few=[]",
+)  # fmt: skip
+
+
+@pytest.mark.ray
+def test_a_small_study_ends_in_a_leaderboard_and_resumes(tmp_path, gestray, ray_cluster) -> None:
+    command = ("run", "retrieval_study", f"store={tmp_path}", *SMALL, "--json")
+    outcome = gestray(*command)
+    assert outcome.code == 0, outcome.err
+    report = outcome.json
+    assert [stage["up_to_date"] for stage in report["stages"]] == [False] * 12
+    metrics = report["metrics"]
+    assert metrics["direct.seeds"] == metrics["sma.seeds"] == [0]
+    for method in ("direct", "sma"):
+        assert 0 <= metrics[f"{method}.text_to_gesture.r50"] <= 1
+        assert metrics[f"{method}.text_to_gesture.medr"] >= 1
+        assert 0 <= metrics[f"{method}.semantic.map"] <= 1
+        assert 0 <= metrics[f"{method}.spotting.accuracy"] <= 1
+        assert 0 <= metrics[f"{method}.active_speaker.2"] <= 1
+    low, high = metrics["gain_absolute_interval"]
+    assert low <= metrics["gain_absolute"] <= high
+
+    folder = Path(report["artifact"])
+    board = json.loads((folder / "leaderboard.json").read_text())
+    assert board["synthetic"] is True and board["meanings_from"] == "gold"
+    assert board["seeds"] == {"direct": [0], "sma": [0]}
+    assert set(board["methods"]["sma"]["per_seed"]) == {"0"}
+    assert "## Meaning" in (folder / "leaderboard.md").read_text()
+    page = (folder / "report.html").read_text()
+    assert "The space of sma" in page and "what the first gesture found means" in page
+
+    again = gestray(*command)
+    assert all(stage["up_to_date"] for stage in again.json["stages"])
+    assert again.json["metrics"] == metrics
+    # Anchors of other phrases, as many and of the same kinds.
+
+    (right,), (wrong,) = (
+        tmp_path.glob(f"anchors/{n}-*/rows.parquet") for n in ("anchors", "shuffled")
+    )
+    right, wrong = pq.read_table(right), pq.read_table(wrong)
+    assert right["phrase_id"] == wrong["phrase_id"]
+    assert right["form"] != wrong["form"]
+    assert sorted(right["form"].to_pylist()) == sorted(wrong["form"].to_pylist())
+
+    gestray("index", "build", "--store", tmp_path)
+    found = gestray(
+        "index", "search", "a huge box", "-k", 3, "--min-seconds", 1, "--words",
+        "--store", tmp_path, "--json",
+    ).json  # fmt: skip
+    assert [hit["rank"] for hit in found["hits"]] == [1, 2, 3]
+    assert set(found["hits"][0]["why"]["words"]) == {"a", "huge", "box"}
+    taken = found["hits"][0]["take_id"]
+    updated = gestray("index", "update", f"delete_takes=[{taken}]", "--store", tmp_path, "--json")
+    assert updated.json["metrics"]["deleted"] == updated.json["rows_quarantined"] > 0
+    found = gestray("index", "search", "a huge box", "-k", 50, "--store", tmp_path, "--json").json
+    assert taken not in {hit["take_id"] for hit in found["hits"]}
