@@ -17,6 +17,7 @@ import gestray
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
 from jobs import (
+from jobs import (
     evaluate_cli,
     export_cli,
     generator_cli,
@@ -24,6 +25,8 @@ from jobs import (
     ingest_cli,
     plan_cli,
     review_cli,
+    serve_cli,
+)
     speech_cli,
 )
 from jobs.command import (
@@ -63,6 +66,7 @@ def _group(name: str, commands: str | typer.Typer) -> typer.Typer:
 corpus = _group("corpus", "Corpora that gestray writes itself.")
 _group("ingest", ingest_cli.app)
 _group("speech", speech_cli.app)
+_group("serve", serve_cli.app)
 tokenizer = _group("tokenizer", "Motion to tokens.")
 anchors = _group("anchors", "Tokens to semantic motion anchors.")
 anchors.add_typer(review_cli.app)

@@ -9,8 +9,8 @@ from gestray.anchors.taxonomy import taxonomy_of
 from gestray.artifacts import Artifact, provenance
 from gestray.store import Folder
 from jobs.rows import read_rows
+from serving.recordings import Recordings
 from serving.review.desk import Desk
-from serving.review.recordings import Recordings
 
 # What a desk shows of a phrase besides its anchor.
 _OF_PHRASES = [

@@ -35,18 +35,21 @@ _DAMAGE = (
 )
 
 
-def read_arrays(stream: BinaryIO, file: str, names: Iterable[str]) -> dict[str, np.ndarray]:
+def read_arrays(
+    stream: BinaryIO, file: str, names: Iterable[str], max_bytes: int = MAX_MEMBER_BYTES
+) -> dict[str, np.ndarray]:
     """Those of the arrays `names` that the archive holds, read-only.
 
     Args:
         stream: the open npz file, seekable.
         file: its name, for errors.
         names: arrays to read; others are not touched.
+        max_bytes: a larger array is refused before it is unpacked.
 
     Raises:
         BadInput: not a zip archive, or damaged; or one of the arrays holds
             Python objects (a pickle, never loaded), contradicts its header, or
-            is larger than `MAX_MEMBER_BYTES`.
+            is larger than `max_bytes`.
     """
     head = stream.read(4)
     if head != b"PK\x03\x04":
@@ -56,7 +59,7 @@ def read_arrays(stream: BinaryIO, file: str, names: Iterable[str]) -> dict[str, 
         with zipfile.ZipFile(stream) as archive:
             members = set(archive.namelist())
             return {
-                name: _read_member(archive, f"{name}.npy", file)
+                name: _read_member(archive, f"{name}.npy", file, max_bytes)
                 for name in names
                 if f"{name}.npy" in members
             }
@@ -68,11 +71,11 @@ def read_arrays(stream: BinaryIO, file: str, names: Iterable[str]) -> dict[str, 
         ) from None
 
 
-def _read_member(archive: zipfile.ZipFile, member: str, file: str) -> np.ndarray:
+def _read_member(archive: zipfile.ZipFile, member: str, file: str, max_bytes: int) -> np.ndarray:
     field = member.removesuffix(".npy")
     info = archive.getinfo(member)
-    if info.file_size > MAX_MEMBER_BYTES:
-        raise BadInput(file, field, f"{info.file_size} bytes", f"at most {MAX_MEMBER_BYTES}")
+    if info.file_size > max_bytes:
+        raise BadInput(file, field, f"{info.file_size} bytes", f"at most {max_bytes}")
     try:
         with archive.open(info) as stream:
             version = npy.read_magic(stream)

@@ -32,9 +32,11 @@ def make_app(desk: Desk, token: str, port: int) -> ASGIApp:
     from starlette.routing import Route
 
     # Read once, and asked for by name: no request becomes a path.
+    server = resources.files("serving")
     page = {
         entry.name: (entry.read_bytes(), _TYPES[entry.name.rpartition(".")[2]])
-        for entry in resources.files("serving.review").joinpath("page").iterdir()
+        for folder in (server / "assets", server / "review" / "page")
+        for entry in folder.iterdir()
         if entry.is_file()
     }
 

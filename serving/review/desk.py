@@ -24,7 +24,7 @@ from gestray.form import (
     PhysicalForm,
     Trajectory,
 )
-from serving.review.recordings import Recordings, skeleton
+from serving.recordings import Recordings, skeleton
 
 _WORDS_KEPT = 8
 _REPETITIONS = tuple(map(str, range(21)))

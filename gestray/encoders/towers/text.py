@@ -75,6 +75,11 @@ class TextEncoder(nn.Module):
         lengths = torch.tensor([len(words) for words in keys], device=device)
         return padded, torch.arange(count, device=device) < lengths[:, None]
 
+    def forget(self) -> None:
+        """Let go of the outputs kept of the texts seen so far: a server sees texts without end."""
+        self._sentences.clear()
+        self._words.clear()
+
     def _remembered(
         self,
         known: dict[Any, Tensor],

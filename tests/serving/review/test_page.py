@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -19,21 +18,8 @@ from jobs.desk import open_desk
 uvicorn = pytest.importorskip("uvicorn")
 playwright = pytest.importorskip("playwright.sync_api")
 
-# Of its own accord Chromium looks for updates and more, which closed networks refuse.
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-QUIET += ["--disable-background-networking", "--disable-component-update"]
 TOKEN = "a-token-of-the-test"
 WIDE = {"width": 1360, "height": 860}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("no Chromium on the path (Debian: `apt-get install chromium`)")
-    with playwright.sync_playwright() as driver:
-        yield driver.chromium.launch(executable_path=path, args=QUIET)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from gestray.motion.skeleton import JOINT_NAMES, joint
 from gestray.views.catalog import read_catalog
 from gestray.views.phrases import PhraseConfig, phrases_of
-from serving.review.recordings import Recordings, pack, skeleton
+from serving.recordings import Recordings, pack, skeleton
 
 
 def unpack(packed: bytes) -> tuple[np.ndarray, float]:
@@ -58,3 +58,29 @@ def test_all_joints_but_those_of_the_face_hang_together():
     parts = {JOINT_NAMES[to]: part for _, to, part in bones}
     assert parts["left_thumb3"] == "left hand" and parts["right_wrist"] == "right arm"
     assert parts["right_knee"] == "legs" and parts["head"] == "trunk"
+
+
+def test_the_sound_of_a_phrase_is_what_was_recorded_then(takes, tmp_path):
+    import dataclasses
+    import io
+    import wave
+
+    from gestray.corpora.shards import ShardWriter
+    from gestray.corpora.take import TAKE_SCHEMA, Take
+    from gestray.store import Folder
+    from gestray.views.catalog import read_columns
+
+    ref = read_catalog(takes)[0]
+    samples = np.arange(16_000 * 20, dtype="<i2")
+    take = Take.from_row(read_columns(takes, ref, TAKE_SCHEMA.names))
+    folder = Folder(str(tmp_path))
+    with folder.open_output("shards/00000.parquet") as stream, ShardWriter(stream) as writer:
+        writer.write(dataclasses.replace(take, audio=samples.tobytes()))
+
+    recordings = Recordings(folder)
+    with wave.open(io.BytesIO(recordings.wav(ref.take_id, 1.5, 2.25))) as sound:
+        assert (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (16_000, 1, 2)
+        found = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
+    assert np.array_equal(found, samples[24_000:36_000])
+    assert recordings.has_audio(ref.take_id) and not Recordings(takes).has_audio(ref.take_id)
+    assert Recordings(takes).wav(ref.take_id, 0, 1) is None

@@ -1,17 +1,21 @@
-"""What the recordings say of a phrase: its words in time, and its motion for a browser."""
+"""What the recordings have of a phrase for a browser: its words in time, its motion, its sound."""
 
 from __future__ import annotations
 
 import struct
+import wave
 from functools import lru_cache
+from io import BytesIO
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gestray.motion.skeleton import FINGERS, JOINT_NAMES, PARENTS, joint
+from gestray.speech.audio import SAMPLE_RATE, sample_at
 from gestray.store import Folder
-from gestray.views.catalog import read_catalog, read_columns
+from gestray.views.catalog import read_catalog, read_columns, takes_without
 
 _HEADER = struct.Struct("<IIf")
 # Of one phrase, frames that are sent: two minutes. Longer ones are thinned out.
@@ -27,8 +31,10 @@ class Recordings:
     def __init__(self, takes: Folder) -> None:
         self._takes = takes
         self._refs = {ref.take_id: ref for ref in read_catalog(takes)}
-        # Phrases are read in order: the next is mostly of the same take.
+        # The next phrase that is asked for is mostly of the same take.
         self._poses = lru_cache(maxsize=4)(self._read_poses)
+        # Requests are answered in threads, and an open Parquet file is one reader's.
+        self._reading = Lock()
 
     def words(self, take_id: str, start_s: float, end_s: float) -> list[dict[str, Any]]:
         """The words of a phrase; times from its start in seconds, null where there are none."""
@@ -54,12 +60,36 @@ class Recordings:
         step = 1 + len(span) // _MOST_FRAMES
         return pack(_positions(span[::step]), FPS / step)
 
+    def has_audio(self, take_id: str) -> bool:
+        """Whether a take has sound."""
+        ref = self._refs.get(take_id)
+        return ref is not None and not takes_without(self._takes, [ref], "audio")
+
+    def wav(self, take_id: str, start_s: float, end_s: float) -> bytes | None:
+        """The sound of a phrase as a WAV file; None where there is none."""
+        if take_id not in self._refs:
+            return None
+        with self._reading:
+            column = read_columns(self._takes, self._refs[take_id], ["audio"])["audio"]
+        samples = column[0].as_buffer()
+        if samples is None:
+            return None
+        # Two bytes a sample, one channel.
+        first, last = (2 * sample_at(seconds) for seconds in (start_s, end_s))
+        file = BytesIO()
+        with wave.open(file, "wb") as writer:
+            writer.setnchannels(1)
+            writer.setsampwidth(2)
+            writer.setframerate(SAMPLE_RATE)
+            writer.writeframes(memoryview(samples)[first:last])
+        return file.getvalue()
+
     def _read_poses(self, take_id: str) -> NDArray[np.float32] | None:
         from gestray.corpora.take import motion_from_column
 
-        return motion_from_column(
-            read_columns(self._takes, self._refs[take_id], ["poses"])["poses"]
-        )
+        with self._reading:
+            table = read_columns(self._takes, self._refs[take_id], ["poses"])
+        return motion_from_column(table["poses"])
 
 
 def pack(positions: NDArray[np.float32], fps: float) -> bytes:

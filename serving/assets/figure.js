@@ -10,7 +10,7 @@ const HEAD_RADIUS = 0.095; // metres
 const TIP = 0.8; // of the bone before it: the last joint of a finger is not its tip
 const TRAIL = 0.5; // seconds
 
-/** Reads what `serving.review.recordings.pack` writes. */
+/** Reads what `serving.recordings.pack` writes. */
 export function unpack(buffer) {
   const header = new DataView(buffer);
   const frames = header.getUint32(0, true);

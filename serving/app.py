@@ -1,0 +1,136 @@
+"""The Ray Serve application: replicas that hold the models and answer over HTTP.
+
+Text tower and index live in the deployment that speaks HTTP: a hop to another deployment
+would halve what a core answers. `build` is what `serve deploy` and a RayService call by name;
+`gestray serve` runs the same application on a Ray cluster of its own.
+
+    applications:
+      - name: gestray
+        import_path: serving.app:build
+        args: {store: s3://gestures/beat2, keys: /secrets/keys.json}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.util import metrics
+from starlette.types import ASGIApp
+
+from gestray.config import make_config
+from gestray.retrieval.index import Hit
+from serving.config import ServingConfig
+from serving.keys import Keyring, read_keys
+from serving.library import Model, choose_models, load_model
+
+NAME = "gestray"
+_RETRY_AFTER_S = 1.0
+_MS = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
+_SIZES = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+
+
+@serve.ingress()
+class Gestures:
+    """A replica: the models, and the API over them."""
+
+    def __init__(self, config: ServingConfig) -> None:
+        import faiss
+        import torch
+
+        self.config = config
+        torch.set_num_threads(config.load.threads)
+        faiss.omp_set_num_threads(config.load.threads)
+        self.models: Mapping[str, Model] = {
+            name: load_model(name, uri)
+            for name, uri in choose_models(config.store, config.models).items()
+        }
+        # The model computes in a thread of its own, so that health and clips are answered
+        # meanwhile; in one thread, because more would only share the same cores.
+        self._thread = ThreadPoolExecutor(1, "model")
+        load = config.load
+        self._batched = serve.batch(
+            max_batch_size=load.batch, batch_wait_timeout_s=load.batch_wait_s
+        )(self._retrieve)
+        self._batch_size = metrics.Histogram(
+            "gestray_batch_size", "Texts embedded together.", boundaries=_SIZES
+        )
+        self._model_ms = metrics.Histogram(
+            "gestray_model_ms", "Embedding and searching a batch.", boundaries=_MS
+        )
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        from serving.api import make_api
+
+        keys = self.config.keys
+        keyring = Keyring.of(read_keys(Path(keys))) if keys is not None else None
+        return make_api(self, self.config.limits, keyring, self.config.allow_origins)
+
+    async def retrieve(self, model: Model, text: str, k: int) -> list[Hit]:
+        return await self._batched((model, text, k))
+
+    async def _retrieve(self, asked: list[tuple[Model, str, int]]) -> list[list[Hit]]:
+        loop = asyncio.get_running_loop()
+        started = time.perf_counter()
+        found = await loop.run_in_executor(self._thread, answer_batch, asked)
+        self._batch_size.observe(len(asked))
+        self._model_ms.observe(1000 * (time.perf_counter() - started))
+        return found
+
+    def check_health(self) -> None:
+        """Serve calls this; a replica without models never gets here."""
+        assert self.models
+
+
+def answer_batch(asked: list[tuple[Model, str, int]]) -> list[list[Hit]]:
+    """Hits of each text, those of one model embedded and searched together."""
+    answers: list[list[Hit]] = [[] for _ in asked]
+    for model in {id(model): model for model, _, _ in asked}.values():
+        places = [i for i, (other, _, _) in enumerate(asked) if other is model]
+        vectors = model.embed_texts([asked[i][1] for i in places])
+        most = max(asked[i][2] for i in places)
+        for i, hits in zip(places, model.gestures.search(vectors, most), strict=True):
+            answers[i] = hits[: asked[i][2]]
+    return answers
+
+
+def build(args: Mapping[str, Any]) -> Application:
+    """The application of a Serve config file's `args`, which are those of `ServingConfig`."""
+    return application(make_config(ServingConfig, args, "args of serving.app:build"))
+
+
+def application(config: ServingConfig) -> Application:
+    """The deployment as the config wants it.
+
+    Raises:
+        UserError: it would be open to others without keys.
+    """
+    config.check()
+    load = config.load
+    scaling: dict[str, Any] = {"num_replicas": load.replicas}
+    if load.max_replicas > load.replicas:
+        scaling = {
+            "autoscaling_config": AutoscalingConfig(
+                min_replicas=load.replicas,
+                max_replicas=load.max_replicas,
+                target_ongoing_requests=max(1, load.ongoing // 2),
+            )
+        }
+    # Serve's decorator of ingresses says nothing of types.
+    deployment: Any = serve.deployment(Gestures)
+    return deployment.options(
+        max_ongoing_requests=load.ongoing,
+        max_queued_requests=load.queued,
+        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=_RETRY_AFTER_S),
+        graceful_shutdown_timeout_s=load.request_s,
+        health_check_period_s=5,
+        ray_actor_options={"num_cpus": load.threads},
+        **scaling,
+    ).bind(config)

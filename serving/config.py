@@ -1,0 +1,94 @@
+"""What a server is told: which models, how much at once, who may ask."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pydantic import Field, field_validator
+
+from gestray.config import Config
+from gestray.errors import UserError
+
+
+class Limits(Config):
+    """What a request may cost before anything of it is decoded.
+
+    Args:
+        text_chars: of a query's text.
+        hits: the largest `k`.
+        body_bytes: of a request's body; more is refused while it arrives.
+        motion_frames: of an uploaded motion, at 30 a second.
+    """
+
+    text_chars: int = Field(2_000, ge=1)
+    hits: int = Field(100, ge=1)
+    body_bytes: int = Field(16 << 20, ge=1024)
+    motion_frames: int = Field(3_600, ge=1)
+
+
+class Load(Config):
+    """How much a replica takes on, and what happens beyond that.
+
+    Args:
+        replicas: how many there are at least.
+        max_replicas: how many there may be under load.
+        ongoing: requests a replica works on at once.
+        queued: requests that wait for a replica; any more are answered 429 at once.
+        batch: texts that are embedded together.
+        batch_wait_s: how long the first text of a batch waits for others.
+        request_s: a request that takes longer is given up.
+        threads: of torch and faiss in a replica.
+    """
+
+    replicas: int = Field(1, ge=1)
+    max_replicas: int = Field(1, ge=1)
+    ongoing: int = Field(32, ge=1)
+    queued: int = Field(64, ge=0)
+    batch: int = Field(16, ge=1)
+    batch_wait_s: float = Field(0.002, ge=0)
+    request_s: float = Field(30.0, gt=0)
+    threads: int = Field(1, ge=1)
+
+
+class ServingConfig(Config):
+    """Everything `gestray serve` and a Serve config file say.
+
+    Args:
+        store: where the artifacts are; `GESTRAY_STORE` or the default otherwise.
+        models: URI of an index by the name of its model. Without any, the newest index of
+            each name in the store; the newest of all answers where a request names none.
+        host, port: where to listen. Any but a loopback address needs `keys`.
+        keys: file of API keys (`gestray serve keys add`).
+        allow_origins: web origins whose pages may call the API; none but its own otherwise.
+    """
+
+    store: str | None = None
+    models: dict[str, str] = Field(default_factory=dict)
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    keys: str | None = None
+    allow_origins: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    load: Load = Load()
+
+    @field_validator("host")
+    @classmethod
+    def _is_address(cls, host: str) -> str:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError(f"{host!r} is no IP address, such as 127.0.0.1") from None
+        return host
+
+    def check(self) -> None:
+        """Refuse what would open the server to others without keys.
+
+        Raises:
+            UserError: the address can be reached from other machines and there are no keys.
+        """
+        if not ipaddress.ip_address(self.host).is_loopback and self.keys is None:
+            raise UserError(
+                f"host {self.host} can be reached from other machines, but there are no API keys: "
+                "make a key with `gestray serve keys add NAME --file keys.json` and give "
+                "--keys keys.json, or listen on 127.0.0.1"
+            )

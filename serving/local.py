@@ -1,0 +1,36 @@
+"""`gestray serve`: the application on a Ray cluster of this command's own, on this machine."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+
+from serving.config import ServingConfig
+
+
+def run(config: ServingConfig, ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; Ray must be running.
+
+    Args:
+        ready: told the address as soon as the models answer.
+    """
+    from ray import serve
+    from ray.serve.config import HTTPOptions, ProxyLocation
+
+    from serving.app import NAME, application
+
+    app = application(config)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    options = HTTPOptions(
+        host=config.host, port=config.port, request_timeout_s=config.load.request_s
+    )
+    serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)
+    try:
+        serve.run(app, name=NAME, route_prefix="/", blocking=False)
+        ready(f"http://{config.host}:{config.port}/")
+        stop.wait()
+    finally:
+        serve.shutdown()

@@ -1,0 +1,134 @@
+"""A browser, and a store with an index to serve: its encoder has not learnt, no cluster made it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from gestray.artifacts import Artifact, Stage, StageResult, StageRun, run_stage
+from gestray.config import Config
+from gestray.encoders.config import EncoderTraining, preset
+from gestray.store import Folder
+from serving.config import Limits
+from serving.keys import Key, Keyring, make_key
+from serving.library import Model, load_model
+
+# Of its own accord Chromium looks for updates and more, which closed networks refuse.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+QUIET += ["--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no Chromium on the path (Debian: `apt-get install chromium`)")
+    with playwright.sync_playwright() as driver:
+        yield driver.chromium.launch(executable_path=path, args=QUIET)
+
+
+class Nothing(Config):
+    """A config without keys."""
+
+
+def _made(
+    store: Folder,
+    kind: str,
+    name: str,
+    write: Callable[[StageRun], int],
+    config: Config | None = None,
+    **inputs: Artifact,
+) -> Artifact:
+    """An artifact as a stage would make it."""
+
+    def run(stage_run: StageRun) -> StageResult:
+        rows = write(stage_run)
+        return StageResult(rows, rows)
+
+    needs = {role: artifact.manifest.kind for role, artifact in inputs.items()}
+    stage = Stage(f"test.{kind}", kind, type(config or Nothing()), run, needs)
+    return run_stage(stage, store, name, config or Nothing(), inputs).artifact
+
+
+@pytest.fixture(scope="session")
+def store(takes: Folder, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """Takes, an encoder of random weights, its embeddings, and their index."""
+    from gestray.encoders.model import DualEncoder
+    from gestray.training.checkpoint import MODEL, save_config, save_model
+    from gestray.views.catalog import read_catalog, read_columns
+    from jobs.encoder import PhraseEmbedder
+    from jobs.index import BUILD, BuildConfig
+    from jobs.rows import write_rows
+
+    store = Folder(str(tmp_path_factory.mktemp("store")))
+    catalog = read_catalog(takes)
+
+    def copy(run: StageRun) -> int:
+        run.folder.upload(takes_path, "")
+        return len(catalog)
+
+    takes_path = Path(takes.path())
+    stored = _made(store, "takes", "takes", copy)
+    training: EncoderTraining = preset("direct")
+
+    def untrained(run: StageRun) -> int:
+        torch.manual_seed(0)
+        model = DualEncoder(training.model)
+        path = tmp_path_factory.mktemp("encoder") / MODEL
+        save_model(path, model)
+        run.folder.write_bytes(path.read_bytes(), MODEL)
+        save_config(training.model, run.folder)
+        return len(catalog)
+
+    encoder = _made(store, "encoder", "direct", untrained, training, takes=stored)
+
+    def embed(run: StageRun) -> int:
+        embedder = PhraseEmbedder(encoder.folder, training, 32, fine=False)
+        tables = (
+            embedder(ref, read_columns(stored.folder, ref, embedder.columns)) for ref in catalog
+        )
+        return write_rows(run.folder, tables, embedder.schema, "embed", len(catalog))
+
+    embeddings = _made(store, "embeddings", "direct", embed, takes=stored, encoder=encoder)
+    run_stage(BUILD, store, "gestures", BuildConfig(), {"embeddings": embeddings})
+    return store
+
+
+@pytest.fixture(scope="session")
+def model(store: Folder) -> Model:
+    (path,) = store.list("index")
+    return load_model("gestures", store.child(path).uri)
+
+
+class InProcess:
+    """Answers one by one, in the process of the test: what the deployment does in batches."""
+
+    def __init__(self, model: Model) -> None:
+        self.models = {model.name: model}
+
+    async def retrieve(self, model: Model, text: str, k: int):
+        return model.gestures.search(model.embed_texts([text]), k)[0]
+
+
+@pytest.fixture(scope="session")
+def key() -> tuple[Key, str]:
+    return make_key("test", ("retrieve",), 100_000)
+
+
+@pytest.fixture(scope="session")
+def client(model: Model, key: tuple[Key, str]) -> Iterator[TestClient]:
+    """The API over the store, with a key that may retrieve."""
+    from serving.api import make_api
+
+    app = make_api(InProcess(model), Limits(body_bytes=200_000), Keyring.of([key[0]]))
+    with TestClient(app, headers={"authorization": f"Bearer {key[1]}"}) as client:
+        yield client
