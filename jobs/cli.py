@@ -17,7 +17,6 @@ import gestray
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
 from jobs import (
-from jobs import (
     evaluate_cli,
     export_cli,
     generator_cli,
@@ -26,7 +25,6 @@ from jobs import (
     plan_cli,
     review_cli,
     serve_cli,
-)
     speech_cli,
 )
 from jobs.command import (
