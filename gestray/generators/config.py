@@ -59,7 +59,7 @@ class SemGesConfig(Config):
     layers: int = Field(3, ge=1)
     coherence: float = Field(0.3, ge=0)
     quantization: float = Field(1.0, gt=0)
-    relevance: float = Field(2.0, ge=0)
+    relevance: float = Field(5.0, ge=0)
     plain_relevance: float = Field(0.1, ge=0, le=1)
 
 

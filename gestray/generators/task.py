@@ -26,8 +26,6 @@ from gestray.views.frames import stack_frames
 
 # Share of windows whose speaker is kept from the generator, so that it can do without.
 _NOBODY = 0.1
-# Errors of weighted features below this count as squares, above as they are.
-_HUBER = 0.1
 
 
 @dataclass(frozen=True)
@@ -155,16 +153,19 @@ def huber(got: Frames, wanted: Frames, parts: tuple[PartName, ...]) -> Tensor:
     """Huber's loss of each frame (B, T): of the parts' weighted features, their mean.
 
     Features are weighted as in the tokenizer, so that the loss is about the distance between
-    postures.
+    postures, and measured by how far those of the batch spread: errors below the spread count
+    as squares, above as they are.
     """
     found = []
     for name in parts:
         part = PARTS[name]
         weights = part.weights().to(got.rotations)
-        apart = (part.features(got) - part.features(wanted)) * weights
+        goal_BTC = part.features(wanted) * weights
+        spread = (goal_BTC - goal_BTC.mean((0, 1))).square().mean().sqrt().clamp(min=1e-4)
+        apart_BTC = (part.features(got) * weights - goal_BTC) / spread
         found.append(
             functional.smooth_l1_loss(
-                apart, torch.zeros_like(apart), beta=_HUBER, reduction="none"
+                apart_BTC, torch.zeros_like(apart_BTC), reduction="none"
             ).mean(-1)
         )
     return torch.stack(found).mean(0)
