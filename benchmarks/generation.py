@@ -53,19 +53,10 @@ def generator(name: str, windows: Batch) -> CodeGenerator:
 
 def real_time_factor(model: CodeGenerator, speech: Speech) -> float:
     """Of a stream in pieces of a tenth of a second; words are looked up for the first time."""
-    model.network.heard.words.encoder._known.clear()  # type: ignore[attr-defined]
+    model.network.heard.words.encoder._sentences.clear()  # type: ignore[attr-defined]
     began = time.perf_counter()
-    frames = sum(len(part) for part in model.stream(pieces(speech, 0.1), "a"))
+    frames = sum(len(part) for part in model.stream(speech.pieces(0.1), "a"))
     return frames / 30 / (time.perf_counter() - began)
-
-
-def pieces(speech: Speech, seconds: float) -> Iterator[Speech]:
-    size, given = round(seconds * SAMPLE_RATE), 0
-    for first in range(0, len(speech.samples), size):
-        end_s = (first + size) / SAMPLE_RATE
-        known = sum((word.start_s or 0) < end_s for word in speech.words)
-        yield Speech(speech.samples[first : first + size], speech.words[given:known])
-        given = known
 
 
 def bare(model: CodeGenerator) -> float:
@@ -85,9 +76,9 @@ def bare(model: CodeGenerator) -> float:
 
 def first_motion_ms(model: CodeGenerator, speech: Speech) -> float:
     """From the first second of speech to the first motion; the model is loaded, words are new."""
-    model.network.heard.words.encoder._known.clear()  # type: ignore[attr-defined]
+    model.network.heard.words.encoder._sentences.clear()  # type: ignore[attr-defined]
     began = time.perf_counter()
-    next(model.stream(pieces(speech, 1.0), "a"))
+    next(model.stream(speech.pieces(1.0), "a"))
     return 1000 * (time.perf_counter() - began)
 
 
@@ -98,7 +89,7 @@ def growth_mb(model: CodeGenerator, speech: Speech) -> float:
     def minutes() -> Iterator[Speech]:
         for number in range(MINUTES):
             sizes.append(process.memory_info().rss / 2**20)
-            for piece in pieces(speech, 1.0):
+            for piece in speech.pieces(1.0):
                 later = tuple(
                     type(w)(w.word, (w.start_s or 0) + 60 * number, (w.end_s or 0) + 60 * number)
                     for w in piece.words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from jobs.display import progress, remarks
 BEYOND_S = 1.0
 
 _WRITES = (".npz",)
-_PIECE = SAMPLE_RATE  # samples that are heard at once
+_AT_ONCE_BYTES = 10 * 2 * SAMPLE_RATE  # ten seconds
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Generated:
 
 
 class Recording:
-    """PCM16 that is made into floats piece by piece, so that an hour stays at its own size."""
+    """PCM16 with its words; made into floats ten seconds at a time, so that an hour stays small."""
 
     def __init__(self, pcm16: bytes, words: tuple[Word, ...] = ()) -> None:
         self.pcm16, self.words = memoryview(pcm16), words
@@ -55,11 +56,14 @@ class Recording:
         return frames_in(len(self.pcm16) // 2)
 
     def pieces(self) -> Iterator[Speech]:
-        """The whole, a second at a time."""
-        words = self.words
-        for first in range(0, len(self.pcm16), 2 * _PIECE):
-            yield Speech(pcm16_to_float(self.pcm16[first : first + 2 * _PIECE]), words)
-            words = ()
+        """The whole as a stream."""
+        words = list(self.words)
+        for first in range(0, len(self.pcm16), _AT_ONCE_BYTES):
+            part = pcm16_to_float(self.pcm16[first : first + _AT_ONCE_BYTES])
+            end_s = (first + _AT_ONCE_BYTES) / (2 * SAMPLE_RATE)
+            known = bisect_left(words, end_s, key=lambda word: word.start_s or 0)
+            yield Speech(part, tuple(words[:known]))
+            del words[:known]
 
 
 def check_out(out: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from gestray.speech.audio import SAMPLE_RATE
 from gestray.speech.words import Word
 
 
@@ -22,12 +23,23 @@ class Speech:
 
     Args:
         samples: float32 (N,) at 16 kHz, in [-1, 1).
-        words: with times in seconds since the start of the whole. Of a stream, words come at
-            the latest with the samples that they begin in; earlier is welcome.
+        words: in order, with times in seconds since the start of the whole. Of a stream, words
+            come at the latest with the samples that they begin in; earlier is welcome.
     """
 
     samples: np.ndarray
     words: tuple[Word, ...] = ()
+
+    def pieces(self, seconds: float = 1.0) -> Iterator[Speech]:
+        """The same as a stream, piece by piece, each with the words that begin in it."""
+        size, given = round(seconds * SAMPLE_RATE), 0
+        for first in range(0, len(self.samples) or 1, size):
+            end_s = (first + size) / SAMPLE_RATE
+            known = given
+            while known < len(self.words) and (self.words[known].start_s or 0) < end_s:
+                known += 1
+            yield Speech(self.samples[first : first + size], self.words[given:known])
+            given = known
 
 
 @dataclass(frozen=True, eq=False)

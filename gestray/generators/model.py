@@ -27,9 +27,6 @@ from gestray.store import Folder
 from gestray.tokenizers.model import MotionTokenizer
 from gestray.training.checkpoint import load_pretrained
 
-# A recording is heard in pieces of a second, as a stream would be: memory stays bounded.
-_PIECE = 16_000
-
 
 class CodeGenerator(nn.Module):
     """See `gestray.generators.contract.Generator`."""
@@ -93,8 +90,7 @@ class CodeGenerator(nn.Module):
         self, speech: Speech, speaker: str | None = None, seed: int = 0, temperature: float = 1.0
     ) -> Gesturing:
         """The motion of a whole speech; see `Generator`."""
-        pieces = pieces_of(speech)
-        return Gesturing.joined(list(self.stream(pieces, speaker, seed, temperature)))
+        return Gesturing.joined(list(self.stream(speech.pieces(), speaker, seed, temperature)))
 
     @torch.inference_mode()
     def generate_many(
@@ -144,14 +140,6 @@ class CodeGenerator(nn.Module):
     def from_folder(cls, folder: Folder) -> CodeGenerator:
         """Load a trained generator, in evaluation mode on the CPU."""
         return load_pretrained(folder, cls, TrainedGenerator)
-
-
-def pieces_of(speech: Speech) -> Iterator[Speech]:
-    """A speech as a stream, a second at a time."""
-    words = speech.words
-    for first in range(0, max(1, len(speech.samples)), _PIECE):
-        yield Speech(speech.samples[first : first + _PIECE], words)
-        words = ()
 
 
 def _frames_of(samples: int) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -74,6 +74,11 @@ def word_rows(about: np.ndarray, spoken: Sequence[Mapping[int, str]]) -> tuple[T
     return torch.from_numpy(found), vocabulary
 
 
+@functools.cache
+def _encoder(config: str) -> TextEncoder:
+    return TextEncoder(TextTowerConfig.model_validate_json(config))
+
+
 class WordVectors(nn.Module):
     """Vectors of words in a frozen text model, each word by itself, looked up once.
 
@@ -83,10 +88,13 @@ class WordVectors(nn.Module):
 
     def __init__(self, config: TextTowerConfig) -> None:
         super().__init__()
-        # Frozen, and so no part of the state: it is loaded by name again.
-        object.__setattr__(self, "encoder", TextEncoder(config))
-        self.encoder: Any
+        self.config = config
         self.width: int = self.encoder.width
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """Frozen, and so no part of the state: it is loaded by name, once in a process."""
+        return _encoder(self.config.model_dump_json())
 
     def forward(self, rows: Tensor, vocabulary: Sequence[str]) -> Tensor:
         """(B, T, width) of rows (B, T) of the vocabulary; zero where no word is spoken."""

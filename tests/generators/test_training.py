@@ -109,7 +109,7 @@ def test_an_ablation_is_a_line_of_config(generator_task, speech_takes, name, met
         torch.manual_seed(3)
         loss, parts = task.loss(model, batch, 0)
         assert loss.isfinite() and all(part.isfinite() for part in parts.values())
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[0] != losses[1]
 
 
