@@ -85,19 +85,20 @@ def _print_forms(evaluation: Artifact) -> None:
         results.print(intents_table(intents, synthetic))
 
 
-def _print_generation(evaluation: Artifact) -> None:
-    from jobs.generate_scores import scores_of, scores_table
-
-    synthetic = evaluation.manifest.metrics["synthetic"]
-    results.print(scores_table(scores_of(evaluation.folder), synthetic))
-
-
 def _print_tokenizer(evaluation: Artifact) -> None:
     from gestray.reports.tables import tokenizer_table
     from jobs.codebook import mean_errors
 
     synthetic = evaluation.manifest.metrics["synthetic"]
     results.print(tokenizer_table(mean_errors(evaluation.folder), synthetic))
+
+
+def _print_generation(evaluation: Artifact) -> None:
+    from gestray.reports.generation import GenerationReport, generation_tables
+    from jobs.generate_scores import scores_of
+
+    for table in generation_tables(GenerationReport(title="", **scores_of(evaluation.folder))):
+        results.print(table)
 
 
 #: Stages that end with a page and a table, and what prints the table.

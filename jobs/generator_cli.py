@@ -55,10 +55,13 @@ def evaluate_generation(
     inputs: Inputs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score generators on the speech of test takes.
+    """Score generated motion against the recordings of test takes.
 
-    Example: `gestray evaluate generation --input semges=URI --input semtalk=URI seeds=[0,1,2]`,
-    where each URI is an artifact of kind generator and each role the name of its row.
+    Examples: `gestray evaluate generation --input semges=URI --input semtalk=URI seeds=[0,1,2]`,
+    where each URI is an artifact of kind generator and each role the name of its row; `gestray
+    evaluate generation motions.emage=res_emage motions.semtalk=res_semtalk`, where each is a
+    folder of npz in BEAT2's format, a file a take; `smplx_model=SMPLX_NEUTRAL_2020.npz` adds MSE
+    and LVD. docs/generation-metrics.md says what each figure is.
     """
     run_by_hand("evaluate.generation", name or "generation", store, inputs, overrides, as_json)
 

@@ -31,7 +31,7 @@ def slowest(values: np.ndarray, order: int) -> np.ndarray:
 
 
 def nearness(times: np.ndarray, others: np.ndarray, sigma: float) -> np.ndarray:
-    """exp(−d² / 2σ²) of each time's distance d to the nearest of the others; 0 where there are none.
+    """exp(−d² / 2σ²) of each time's distance d to the nearest of the others; without any, 0.
 
     Args:
         times: seconds (N,).

@@ -110,7 +110,8 @@ def measure(
         for mode, module in ((PUBLISHED, published), (CORRECTED, corrected)):
             tell(mode, "srgr", module.semantic_relevant_recall(found, wanted, semantic))
     for name, part in _of_face(moved, spoken, frames).items():
-        tell(*name.split("."), part)
+        mode, _, plain = name.partition(".")
+        tell(mode, plain, part)
     return parts
 
 

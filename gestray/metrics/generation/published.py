@@ -109,8 +109,8 @@ def semantic_relevant_recall(
 ) -> Part:
     """SRGR: share of joints near where they were recorded, frames weighted by semantic score.
 
-    Near is a sum of |Δx| + |Δy| + |Δz| below a threshold: 0.1 in BEAT and EMAGE, 0.3 in RAG-Gesture.
-    The score is divided by 0.165, its mean in BEAT, not by its own: so the figure can exceed 1.
+    Near is |Δx| + |Δy| + |Δz| below a threshold: 0.1 in BEAT and EMAGE, 0.3 in RAG-Gesture. The
+    score is divided by 0.165, its mean in BEAT, not by its own: so the figure can exceed 1.
 
     Args:
         positions, recorded: metres (T, J, 3), without the body's path.

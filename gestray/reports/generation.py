@@ -1,0 +1,154 @@
+"""The report of generated motion: every row in both modes, and what was seen at the words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gestray.metrics.generation.figures import Figure
+from gestray.metrics.generation.measure import CORRECTED, FIGURES, PUBLISHED
+from gestray.reports.page import render_page
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SEMANTIC, GATE = "semantic", "gate"
+TABLES: Mapping[str, Sequence[Figure]] = {
+    **FIGURES,
+    SEMANTIC: (
+        Figure("intent", "promised intent, share", "higher", 3),
+        Figure("fields", "fields of the form, share", "higher", 3),
+        Figure("gestures", "any gesture, share", "real", 3),
+    ),
+    GATE: (
+        Figure("balanced_accuracy", "balanced accuracy", "higher", 3),
+        Figure("accuracy", "accuracy", "higher", 3),
+        Figure("recall", "recall", "higher", 3),
+        Figure("share", "frames meant, share", "real", 3),
+    ),
+}
+TITLES = {
+    PUBLISHED: "Published mode",
+    CORRECTED: "Corrected mode",
+    SEMANTIC: "At the words",
+    GATE: "The semantic gate",
+}
+_UNAVAILABLE = "–"
+
+
+@dataclass(frozen=True)
+class GenerationReport:
+    """All that the report shows.
+
+    Attributes:
+        split: whose takes are scored, `takes` of them.
+        seeds: that each generator moved with.
+        synthetic: the corpus is; said wherever a figure is printed.
+        smplx_model: whether joints and faces are SMPL-X's.
+        beats: settings of the published beat consistency.
+        rows: name → figures as ``mode.name``, bounds of their intervals as ``….low`` and
+            ``….high``, and ``takes`` that there is motion for.
+        provenance: (stage, artifact URI, seconds) in the order they ran.
+    """
+
+    title: str
+    split: str
+    takes: int
+    seeds: Sequence[int]
+    synthetic: bool
+    smplx_model: bool
+    beats: Mapping[str, float]
+    rows: Mapping[str, Mapping[str, Any]]
+    provenance: Sequence[tuple[str, str, float]] = ()
+
+
+def cell(row: Mapping[str, Any], mode: str, figure: Figure) -> tuple[str, str]:
+    """A figure and its interval as written; a dash and nothing where there is none."""
+    key = f"{mode}.{figure.name}"
+    value = row.get(key)
+    if value is None or math.isnan(value):
+        return _UNAVAILABLE, ""
+    low, high = row.get(f"{key}.low"), row.get(f"{key}.high")
+    digits = figure.digits
+    span = "" if low is None or high is None else f"{low:.{digits}f}–{high:.{digits}f}"
+    return f"{value:.{digits}f}", span
+
+
+def tables_of(report: GenerationReport) -> dict[str, list[Figure]]:
+    """Figures of each table; those that no row has are left out but for faces, which are named
+    as what a model is needed for."""
+    found = {}
+    for mode, figures in TABLES.items():
+        shown = [
+            figure
+            for figure in figures
+            if figure.name in ("mse", "lvd")
+            or any(cell(row, mode, figure)[0] != _UNAVAILABLE for row in report.rows.values())
+        ]
+        if any(figure.name not in ("mse", "lvd") for figure in shown):
+            found[mode] = shown
+    return found
+
+
+def notes_of(report: GenerationReport) -> list[str]:
+    """What a reader must know to compare the figures with others."""
+    beats = report.beats
+    notes = [
+        f"{report.takes} takes of split {report.split}; seeds {', '.join(map(str, report.seeds))}; "
+        "intervals are the middle 95 % of a bootstrap over takes",
+        f"published BC: {beats['trim']:g} frames trimmed at either end, speed threshold "
+        f"{beats['threshold']:g}",
+        "FGD by gestray's own autoencoder: it compares rows of this table, not of papers",
+    ]
+    if not report.smplx_model:
+        notes.append(
+            "joints of gestray's skeleton; MSE and LVD are unavailable: they need the vertices of "
+            "an SMPL-X model (smplx_model=…)"
+        )
+    partial = {
+        n: r["takes"] for n, r in report.rows.items() if r.get("takes", report.takes) < report.takes
+    }
+    notes += [f"{name}: motion for {count} of the takes" for name, count in partial.items()]
+    if report.synthetic:
+        notes.append("synthetic data")
+    return notes
+
+
+def render(report: GenerationReport) -> str:
+    """The report as one HTML page."""
+    return render_page(
+        "generation.html.j2",
+        report=report,
+        tables=tables_of(report),
+        titles=TITLES,
+        notes=notes_of(report),
+        cell=cell,
+    )
+
+
+def generation_tables(report: GenerationReport) -> list[Table]:
+    """A table a mode for the terminal; under the last one, how to read them."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    tables = []
+    for mode, figures in tables_of(report).items():
+        table = Table(title=TITLES[mode], title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("motion", overflow="fold")
+        for figure in figures:
+            arrow = {"lower": " ↓", "higher": " ↑"}.get(figure.better, "")
+            table.add_column(figure.title + arrow, justify="right")
+        for name, row in report.rows.items():
+            cells = []
+            for figure in figures:
+                value, span = cell(row, mode, figure)
+                cells.append(f"{value}\n[dim]{span}[/dim]" if span else value)
+            table.add_row(escape(name), *cells)
+        tables.append(table)
+    if tables:
+        tables[-1].caption = escape("; ".join(notes_of(report)))
+        tables[-1].caption_justify = "left"
+    return tables

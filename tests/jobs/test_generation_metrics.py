@@ -1,0 +1,134 @@
+"""Rows of an evaluation: recordings, references, and other people's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gestray.errors import UserError
+from gestray.metrics.fgd import MotionAutoencoder, MotionAutoencoderConfig
+from gestray.metrics.generation.measure import FIGURES
+from gestray.reports.generation import GenerationReport, generation_tables, render
+from gestray.store import Folder
+from jobs.generation_metrics import Corpus, Judge, MetricsConfig
+
+
+@pytest.fixture(scope="module")
+def corpus(takes: Folder) -> Corpus:
+    return Corpus(takes, MetricsConfig(resamples=20))
+
+
+@pytest.fixture(scope="module")
+def judge(corpus: Corpus) -> Judge:
+    torch.manual_seed(0)
+    return Judge(corpus, MotionAutoencoder(MotionAutoencoderConfig(width=16, dim=4)).eval())
+
+
+@pytest.fixture(scope="module")
+def rows(corpus: Corpus, judge: Judge) -> dict[str, dict]:
+    return {
+        "recorded": judge.scores([corpus.recorded]),
+        "mean pose": judge.scores([corpus.mean_pose()]),
+        "random clip": judge.scores([corpus.random_clips(seed) for seed in (0, 1)]),
+    }
+
+
+def write_outputs(corpus: Corpus, folder: Path, count: int | None = None) -> None:
+    """Recorded motion as EMAGE writes its results."""
+    for ref, moved in list(zip(corpus.tested, corpus.recorded, strict=True))[:count]:
+        np.savez(
+            folder / f"res_{ref.take_id}.npz",
+            poses=moved.poses, trans=moved.trans, expressions=moved.expressions,
+            betas=np.zeros(300), model="smplx2020", gender="neutral", mocap_frame_rate=30,
+        )  # fmt: skip
+
+
+def test_recorded_motion_is_what_it_is_compared_with(rows: dict[str, dict]) -> None:
+    row = rows["recorded"]
+    assert row["published.fgd"] == pytest.approx(0, abs=1e-4)
+    assert row["corrected.fgd"] == row["fgd"] == pytest.approx(0, abs=1e-5)
+    assert row["corrected.srgr"] == pytest.approx(1)
+    assert row["semantic.fields"] > rows["mean pose"]["semantic.fields"]
+
+
+def test_references_are_farther_away(rows: dict[str, dict]) -> None:
+    for name in ("mean pose", "random clip"):
+        assert rows[name]["corrected.fgd"] > 1e-7 > rows["recorded"]["corrected.fgd"]
+        assert rows[name]["corrected.srgr"] < 0.999
+    still = rows["mean pose"]
+    assert still["corrected.diversity"] == pytest.approx(0, abs=1e-4)
+    assert (
+        still["corrected.jitter"] == pytest.approx(0, abs=0.5) and still["semantic.gestures"] == 0
+    )
+    assert len(rows["random clip"]["runs"]) == 2
+
+
+def test_every_figure_is_of_a_mode_and_within_its_interval(rows: dict[str, dict]) -> None:
+    known = {f"{mode}.{f.name}" for mode, figures in FIGURES.items() for f in figures}
+    for row in rows.values():
+        named = {n for n in row if n.startswith(("published.", "corrected."))}
+        plain = {n for n in named if not n.endswith((".low", ".high"))}
+        assert plain <= known
+        assert not any("mse" in n or "lvd" in n for n in named)  # no model, no figure
+        for name in plain & {n.removesuffix(".low") for n in named}:
+            assert row[f"{name}.low"] <= row[f"{name}.high"]
+    row = rows["random clip"]
+    assert row["published.l1div.low"] <= row["published.l1div"] <= row["published.l1div.high"]
+
+
+def test_a_folder_of_npz_is_a_row(
+    corpus: Corpus, judge: Judge, rows: dict[str, dict], tmp_path: Path
+) -> None:
+    write_outputs(corpus, tmp_path)
+    found = judge.scores([corpus.motions_of("theirs", str(tmp_path))])
+    for name, value in rows["recorded"].items():
+        if isinstance(value, float):
+            assert found[name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_takes_that_a_folder_lacks_are_left_out_and_said(
+    corpus: Corpus, judge: Judge, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_outputs(corpus, tmp_path, count=1)
+    motions = corpus.motions_of("theirs", str(tmp_path))
+    assert [m is not None for m in motions] == [True] + [False] * (len(motions) - 1)
+    assert f"no motion for {len(motions) - 1} of {len(motions)} takes" in capsys.readouterr().err
+    assert judge.scores([motions])["takes"] == 1
+
+
+def test_a_folder_of_other_takes_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    np.savez(tmp_path / "res_99_nobody_0_1_1.npz", poses=np.zeros((4, 165)))
+    with pytest.raises(UserError, match="found 1 npz files, none whose name holds the id"):
+        corpus.motions_of("theirs", str(tmp_path))
+    write_outputs(corpus, tmp_path, count=1)
+    take_id = corpus.tested[0].take_id
+    (tmp_path / f"again_{take_id}.npz").write_bytes(b"")
+    with pytest.raises(UserError, match=f"for take {take_id}"):
+        corpus.motions_of("theirs", str(tmp_path))
+
+
+def test_ids_within_ids_are_told_apart(corpus: Corpus, tmp_path: Path) -> None:
+    from jobs.generation_metrics import _is_of
+
+    assert _is_of("out/res_2_scott_0_1_1.npz", "2_scott_0_1_1")
+    assert _is_of("2_scott_0_1_1_output.npz", "2_scott_0_1_1")
+    assert not _is_of("res_12_scott_0_1_1.npz", "2_scott_0_1_1")
+    assert not _is_of("res_2_scott_0_1_10.npz", "2_scott_0_1_1")
+    assert not _is_of("res_2_scott_0_1_1_2.npz", "2_scott_0_1_1")
+
+
+def test_the_report_names_modes_and_what_is_missing(rows: dict[str, dict]) -> None:
+    report = GenerationReport(
+        title="Generated motion", split="test", takes=2, seeds=(0,), synthetic=True,
+        smplx_model=False, beats={"trim": 60, "threshold": 0.3}, rows=rows,
+    )  # fmt: skip
+    page = render(report)
+    for text in ("Published mode", "Corrected mode", "Synthetic data", "mean pose", "smplx_model="):
+        assert text in page
+    tables = generation_tables(report)
+    assert [len(table.rows) for table in tables] == [3, 3, 3]
+    assert "60 frames trimmed" in str(tables[-1].caption)
+    assert "–" in list(tables[0].columns[-1].cells)  # LVD without a model
