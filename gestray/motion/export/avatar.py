@@ -50,6 +50,14 @@ class Avatar:
         """Height of the soles in the T-pose, metres; below the pelvis, so negative."""
         return float(self.vertices[:, 1].min())
 
+    def shares(self) -> np.ndarray:
+        """How much each joint moves each vertex, float32 (V, 55); a vertex' sum to 1."""
+        found = np.zeros((len(self.vertices), len(JOINT_NAMES)), np.float32)
+        # Added up, since what is without weight names the pelvis, too.
+        places = np.arange(len(found))[:, None], self.joints.astype(np.int64)
+        np.add.at(found, places, self.weights / np.float32(255))
+        return found
+
 
 @cache
 def load_avatar() -> Avatar:

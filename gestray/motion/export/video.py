@@ -26,7 +26,7 @@ from gestray.motion.export.clip import MotionClip, grounded
 from gestray.motion.export.raster import Camera, draw
 from gestray.motion.kinematics import forward_kinematics
 from gestray.motion.rotations import axis_angle_to_matrix
-from gestray.motion.skeleton import JOINT_NAMES, joint
+from gestray.motion.skeleton import joint
 from gestray.speech.audio import SAMPLE_RATE
 
 WIDTH, HEIGHT = 960, 720
@@ -78,8 +78,7 @@ def pictures(clip: MotionClip) -> Iterator[np.ndarray]:
     clip = grounded(clip)
     turned, moved = _carried(clip)
     cameras = _cameras(clip, turned)
-    blend = np.zeros((len(avatar.vertices), len(JOINT_NAMES)), np.float32)
-    np.put_along_axis(blend, avatar.joints.astype(np.int64), avatar.weights / np.float32(255), 1)
+    blend = avatar.shares()
 
     def picture(frame: int) -> np.ndarray:
         turns = (blend @ turned[frame].reshape(-1, 9)).reshape(-1, 3, 3)

@@ -241,6 +241,19 @@ def test_the_avatar_fits_its_joints() -> None:
     assert np.quantile(nearest, 0.95) < 2e-3
 
 
+def test_every_vertex_is_moved_whole_and_by_what_is_near() -> None:
+    avatar = load_avatar()
+    shares = avatar.shares()
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+    by_hand = np.zeros_like(shares[0])
+    for j, weight in zip(avatar.joints[5000], avatar.weights[5000], strict=True):
+        by_hand[j] += weight / 255
+    np.testing.assert_allclose(shares[5000], by_hand, atol=1e-6)
+    # Of the body's 1.84 m, half a metre: the pelvis moves no hand.
+    apart = np.linalg.norm(avatar.vertices[:, None] - rest_places()[None], axis=-1)
+    assert (shares * apart).sum(axis=1).max() < 0.5
+
+
 def test_normals_point_outward() -> None:
     avatar = load_avatar()
     box = trimesh.creation.box()
