@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from gestray.artifacts import Artifact
@@ -12,11 +13,28 @@ from gestray.errors import UserError
 from gestray.store import Folder
 from gestray.training.config import LoopConfig
 from gestray.training.task import Task
+from gestray.training.tracking import check_trackers, tracked
 from jobs.cluster import connect, runs_here
 from jobs.display import progress
 
 if TYPE_CHECKING:
     from gestray.training.loop import Row
+
+
+#: Where and how a stage's model is trained: as `train_with_progress`, checkpoints kept.
+Trainer = Callable[[str, "Task", LoopConfig, Artifact, Folder], list["Row"]]
+
+_trainer: ContextVar[Trainer | None] = ContextVar("trainer", default=None)
+
+
+@contextmanager
+def trained_by(trainer: Trainer) -> Iterator[None]:
+    """Stages that run in the block train so, and not as they would; a sweep's trials do."""
+    token = _trainer.set(trainer)
+    try:
+        yield
+    finally:
+        _trainer.reset(token)
 
 
 def train_with_progress(
@@ -29,21 +47,32 @@ def train_with_progress(
     from gestray.training.checkpoints import CHECKPOINTS
     from gestray.training.loop import checkpoints_of
 
+    log = (_trainer.get() or _train)(what, task, config, takes, target)
+    checkpoints_of(config, target.child(CHECKPOINTS)).clean()
+    return log
+
+
+def _train(
+    what: str, task: Task, config: LoopConfig, takes: Artifact, target: Folder
+) -> list[Row]:
+    check_trackers(config.track)
     workers = config.compute.workers
     validated: list[float] = []
-    with progress(
-        f"train {what} ({workers} worker{'s' if workers > 1 else ''})", config.steps
-    ) as track:
+    with (
+        progress(
+            f"train {what} ({workers} worker{'s' if workers > 1 else ''})", config.steps
+        ) as track,
+        tracked(config.track, target.name, target.uri, config) as tell,
+    ):
 
         def show(row: Row) -> None:
             if "val.loss" in row:
                 validated.append(row["val.loss"])
             track(row["step"], _note(row, validated))
+            tell(row)
 
         train = _train_here if runs_here(workers) else _train_on_ray
-        log = train(task, config, takes.folder, target, show)
-    checkpoints_of(config, target.child(CHECKPOINTS)).clean()
-    return log
+        return train(task, config, takes.folder, target, show)
 
 
 def _train_on_ray(
@@ -60,22 +89,15 @@ def _train_on_ray(
 def _train_here(
     task: Task, config: LoopConfig, takes: Folder, target: Folder, show: Callable[[Row], None]
 ) -> list[Row]:
-    """Leaves in `target` what a run on Ray leaves there."""
     import torch
 
-    from gestray.training.checkpoint import MODEL, STATE, model_bytes
-    from gestray.training.checkpoints import CHECKPOINTS
-    from gestray.training.loop import LOG, log_lines, train_alone
+    from gestray.training.loop import train_here
 
     on_gpu = config.compute.device != "cpu" and torch.cuda.is_available()
     if config.compute.device == "gpu" and not on_gpu:
         raise UserError("compute.device=gpu, but torch finds none; set compute.device=cpu")
-    checkpoints = target.child(CHECKPOINTS)
-    model = train_alone(task, config, takes, show, checkpoints, "cuda" if on_gpu else "cpu")
-    # Rows from before an interruption are in the last checkpoint as well.
-    log = json.loads(checkpoints.read_bytes(max(checkpoints.list()), STATE))["log"]
-    target.write_bytes(model_bytes(model), MODEL)
-    target.write_bytes(log_lines(log), LOG)
+    log = train_here(task, config, takes, target, show, "cuda" if on_gpu else "cpu")
+    assert log is not None  # it was to go on to the end
     return log
 
 
@@ -83,6 +105,8 @@ def _note(row: Row, validated: list[float]) -> str:
     parts = [f"loss {row['loss']:.4f}"]
     if validated:
         parts.append(f"val {validated[-1]:.4f} (best {min(validated):.4f})")
+    if "codebook_use" in row:
+        parts.append(f"codes used {row['codebook_use']:.0%}")
     parts.append(f"{row['samples_per_s']:,.0f} samples/s, {row['wait_share']:.0%} waiting for data")
     parts.append(f"step {row['step_ms_p50']:.0f} ms, p95 {row['step_ms_p95']:.0f}")
     parts.append(f"{row['memory_mb'] / 1024:.1f} GB")

@@ -125,6 +125,10 @@ class MotionTokenizer(nn.Module):
             stream.start(recorded)
 
     @torch.no_grad()
+    def codebook_use(self) -> Tensor:
+        """`Quantizer.use`, a mean over the parts."""
+        return torch.stack([stream.quantizer.use() for _, stream in self._streams()]).mean()
+
     def encode(
         self, poses: Tensor, trans: Tensor | None = None, expressions: Tensor | None = None
     ) -> dict[str, Tensor]:

@@ -125,6 +125,15 @@ class Quantizer(nn.Module):
             codes = torch.cat([codes, code[..., None]], dim=-1)
         return codes[:, 0]
 
+    def use(self) -> Tensor:
+        """How evenly codes are used, from 0 to 1: perplexity of the moving averages over the size.
+
+        A mean over the levels.
+        """
+        counts_QN = torch.stack([book.cluster_size[0] for book in self.codebooks])
+        shares_QN = counts_QN / counts_QN.sum(-1, keepdim=True).clamp_min(1e-9)
+        return torch.special.entr(shares_QN).sum(-1).exp().mean() / counts_QN.shape[-1]
+
     def decode(self, codes: Tensor) -> Tensor:
         """Vectors (B, K, D) of codes (B, K, L) of the first L levels; −1 adds nothing."""
         books = torch.stack([book.embed[0] for book in self.codebooks[: codes.shape[-1]]])

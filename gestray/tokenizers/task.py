@@ -60,7 +60,11 @@ class TokenizerTask:
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         rebuilt = model(**batch, step=step)
         parts = reconstruction_losses(rebuilt, self.config.model.parts)
-        return weighted_sum(parts, self.config.losses), parts
+        figures = {}
+        if model.training:
+            assert isinstance(model, MotionTokenizer)
+            figures["codebook_use"] = model.codebook_use()
+        return weighted_sum(parts, self.config.losses), parts | figures
 
 
 def reconstruction_losses(

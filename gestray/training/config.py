@@ -16,17 +16,36 @@ class ComputeConfig(Config):
 
     Args:
         workers: DDP processes.
+        min_workers: train with as few as these where the cluster has no more, and grow up to
+            `workers` when it has; None: wait until there are `workers`.
+        resize_every_s: seconds between two looks at whether the group could grow.
         device: "auto" takes one GPU a worker (NCCL) if the cluster has them,
             otherwise one CPU (gloo).
         readers: Ray Data tasks a worker reads ahead with.
         max_failures: times a group that lost a worker is restarted from its
-            last checkpoint.
+            last checkpoint. Losses that were announced (a node is drained) do not count.
     """
 
     workers: int = Field(2, ge=1)
+    min_workers: int | None = Field(None, ge=1)
+    resize_every_s: float = Field(60.0, ge=0)
     device: Literal["auto", "cpu", "gpu"] = "auto"
     readers: int = Field(1, ge=1)
     max_failures: int = Field(2, ge=0)
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> ComputeConfig:
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise UserError(
+                f"min_workers {self.min_workers} is more than workers {self.workers}, the most "
+                "there are to be; raise workers or lower min_workers"
+            )
+        return self
+
+    @property
+    def fewest(self) -> int:
+        """Workers that training starts with at least."""
+        return self.workers if self.min_workers is None else self.min_workers
 
 
 class LoopConfig(Config):
@@ -55,10 +74,11 @@ class LoopConfig(Config):
         checkpoint_every, log_every: in steps.
         keep_checkpoints: the newest ones kept while training runs.
         keep_every: every so manieth checkpoint stays, also when training has ended.
+        track: where the log goes beside `log.jsonl`; see `gestray.training.tracking`.
     """
 
     EXECUTION: ClassVar[frozenset[str]] = frozenset(
-        {"compute", "compile", "checkpoint_every", "keep_checkpoints", "keep_every"}
+        {"compute", "compile", "checkpoint_every", "keep_checkpoints", "keep_every", "track"}
     )
 
     steps: int = Field(ge=1)
@@ -85,6 +105,7 @@ class LoopConfig(Config):
     keep_checkpoints: int = Field(2, ge=1)
     keep_every: int | None = Field(None, ge=1)
     log_every: int = Field(10, ge=1)
+    track: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     compute: ComputeConfig = ComputeConfig()
 
     @model_validator(mode="after")

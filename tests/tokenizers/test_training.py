@@ -57,6 +57,7 @@ def test_every_loss_of_a_whole_person_reaches_its_own_stream(takes):
     view = task.view()
     batch = task.collate(view.cut(ref, read_columns(takes, ref, view.columns), range(8)))
     _, losses = task.loss(model, batch, 0)
+    assert 0 < losses.pop("codebook_use") <= 1
     assert set(losses) == set(type(config.losses).model_fields)
     owners = {"expressions": "face", "translation": "lower", "contacts": "lower"}
     for name, owner in owners.items():
