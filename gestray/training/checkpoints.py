@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from gestray.errors import UserError
 from gestray.store import Folder
 from gestray.training.checkpoint import STATE, TrainingState
 
@@ -129,8 +130,28 @@ class Checkpoints:
         return self.keep_every is not None and step % self.keep_every == 0
 
     def _of(self, step: int) -> Folder:
-        return self.folder.child(f"step-{step:08d}")
+        return _checkpoint(self.folder, step)
 
     def _steps(self) -> list[int]:
         names = (_NAME.fullmatch(path.rsplit("/", 1)[-1]) for path in self.folder.list())
         return sorted(int(name[1]) for name in names if name)
+
+
+def copy_checkpoint(source: Folder, target: Folder, step: int) -> None:
+    """Give a run the checkpoint of another, in place of all it had.
+
+    Raises:
+        UserError: the other has no whole checkpoint of that step.
+    """
+    found = _checkpoint(source, step)
+    if not found.exists(STATE):
+        raise UserError(f"{found.uri}: found no whole checkpoint there to go on from")
+    with tempfile.TemporaryDirectory(prefix="gestray-checkpoint-") as local:
+        files = found.download(Path(local))
+        target.delete()
+        for file in sorted(files.iterdir(), key=lambda file: file.name == STATE):
+            _checkpoint(target, step).write_bytes(file.read_bytes(), file.name)
+
+
+def _checkpoint(folder: Folder, step: int) -> Folder:
+    return folder.child(f"step-{step:08d}")

@@ -19,6 +19,26 @@ def world_size() -> int:
     return dist.get_world_size()
 
 
+def leave_out_others(active: int) -> bool:
+    """Go on with the first `active` ranks alone; every rank calls it.
+
+    Returns:
+        Whether the calling rank is one of them.
+    """
+    rank, world, backend = dist.get_rank(), dist.get_world_size(), dist.get_backend()
+    if active == world:
+        return True
+    # The new group meets where the old one did, under names of its own.
+    met = dist.distributed_c10d._get_default_store()
+    dist.barrier()
+    dist.destroy_process_group()
+    if rank >= active:
+        return False
+    store = dist.PrefixStore("active", met)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=active)
+    return True
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """What runs in the block is this rank's own: nothing is gathered from the others.

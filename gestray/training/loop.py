@@ -24,24 +24,22 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gestray.errors import UserError
 from gestray.store import Folder
-from gestray.training.checkpoint import TrainingState
-from gestray.training.checkpoints import Checkpoints
+from gestray.training.checkpoint import MODEL, TrainingState, model_bytes
+from gestray.training.checkpoints import CHECKPOINTS, Checkpoints
 from gestray.training.config import LoopConfig
+from gestray.training.data import TrainingData, training_data
 from gestray.training.distributed import from_rank_zero, least_of_ranks, mean_over_ranks
 from gestray.training.diverged import Diverged
 from gestray.training.pace import Pace, memory_mb
 from gestray.training.task import Batch, Task
-from gestray.training.validation import SPLIT, Validation, ValidationData, validation_chunks
-from gestray.views.batching import BatchPlan
-from gestray.views.catalog import read_catalog
-from gestray.views.stream import SampleStream
+from gestray.training.validation import Validation
 
 LOG = "log.jsonl"
 
 #: What a logged row holds beside losses.
 FIGURES = frozenset(
     {"step", "lr", "grad_norm", "samples_per_s", "wait_share"}
-    | {"step_ms_p50", "step_ms_p95", "memory_mb"}
+    | {"step_ms_p50", "step_ms_p95", "memory_mb", "codebook_use"}
 )
 
 Row = dict[str, Any]
@@ -56,44 +54,6 @@ class Worker:
     device: str = "cpu"
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """What a run reads, settled before it starts.
-
-    Args:
-        stream: the training samples in their order; its batches are the micro-batches.
-        validation: what is validated on, where the config asks for it.
-    """
-
-    stream: SampleStream
-    validation: ValidationData | None
-
-
-def training_data(task: Task, config: LoopConfig, takes: Folder) -> TrainingData:
-    """The task's samples of a `takes` artifact, in the order the config's seed gives.
-
-    Raises:
-        UserError: the corpus has no sample for this task, or none to validate on.
-    """
-    catalog = tuple(read_catalog(takes))
-    size = config.batch_size // config.accumulate
-
-    def stream(split: str, batch_size: int, lanes: int, by_length: bool = False) -> SampleStream:
-        view = task.view(split)
-        counts = tuple(view.count(ref) for ref in catalog)
-        lengths = tuple(tuple(view.lengths(ref)) for ref in catalog) if by_length else None
-        plan = BatchPlan(counts, batch_size, lanes, config.seed, lengths=lengths)
-        return SampleStream(takes, catalog, view, plan)
-
-    validation = None
-    if config.validate_every is not None:
-        view = task.view(SPLIT)
-        counts = tuple(view.count(ref) for ref in catalog)
-        chunks = validation_chunks(counts, size, config.validate_batches, config.seed)
-        validation = ValidationData(stream(SPLIT, 1, 1), chunks)
-    return TrainingData(stream("train", size, config.lanes, config.by_length), validation)
-
-
 def train(
     task: Task,
     config: LoopConfig,
@@ -102,6 +62,8 @@ def train(
     worker: Worker,
     on_row: Callable[[Row], None],
     checkpoints: Checkpoints | None = None,
+    until: int | None = None,
+    notice: Callable[[], bool] = lambda: False,
 ) -> TrainingState:
     """Train on one rank, from the newest checkpoint on where there is one.
 
@@ -113,6 +75,10 @@ def train(
         worker: the rank's place; the process group exists already.
         on_row: told of each row of the log, on rank 0.
         checkpoints: where they are kept.
+        until: pause with a checkpoint after this step; None: train to the end.
+        notice: whether this group is about to lose a worker; asked on all ranks with each
+            row of the log. At the first such notice a checkpoint is written, and training goes
+            on as long as it may.
 
     Raises:
         Diverged: on all ranks, where a loss or its gradient was not finite.
@@ -129,9 +95,11 @@ def train(
     if state.step == 0:
         tables = loop.prepare(tables)
     loop.start()
-    while state.step < config.steps and not state.stopped:
+    end = config.steps if until is None else min(until, config.steps)
+    warned = False
+    while state.step < end and not state.stopped:
         loop.step(tables)
-        done, last = state.step, state.step == config.steps
+        done, last = state.step, state.step == end
         validates = _is_due(config.validate_every, done) or (last and bool(config.validate_every))
         logs = _is_due(config.log_every, done) or done == 1 or last or validates
         saves = _is_due(config.checkpoint_every, done) or last
@@ -143,6 +111,8 @@ def train(
             state.log.append(row)
             if worker.rank == 0:
                 on_row(row)
+            if not warned and notice():
+                saves = warned = True
         if checkpoints is not None and worker.rank == 0 and (saves or state.stopped):
             with loop.pace.paused():
                 checkpoints.save(state, last=last or state.stopped)
@@ -162,6 +132,53 @@ def train_alone(
     Returns:
         The model that the config keeps.
     """
+    return kept(config, _train_alone(task, config, takes, on_row, checkpoints, device, None))
+
+
+def train_here(
+    task: Task,
+    config: LoopConfig,
+    takes: Folder,
+    target: Folder,
+    on_row: Callable[[Row], None],
+    device: str = "cpu",
+    until: int | None = None,
+) -> list[Row] | None:
+    """As `train_alone`; leaves in `target` what a run on Ray leaves there.
+
+    Args:
+        until: pause after this step; the next call goes on.
+
+    Returns:
+        The log; None where training has not ended yet, and there is no model.
+    """
+    checkpoints = target.child(CHECKPOINTS)
+    state = _train_alone(task, config, takes, on_row, checkpoints, device, until)
+    if state.step < config.steps and not state.stopped:
+        return None
+    write_result(config, state, target)
+    return state.log
+
+
+def write_result(config: LoopConfig, state: TrainingState, target: Folder) -> None:
+    """The model that the config keeps, and the log.
+
+    Raises:
+        UserError: as `kept`.
+    """
+    target.write_bytes(model_bytes(kept(config, state)), MODEL)
+    target.write_bytes(log_lines(state.log), LOG)
+
+
+def _train_alone(
+    task: Task,
+    config: LoopConfig,
+    takes: Folder,
+    on_row: Callable[[Row], None],
+    checkpoints: Folder | None,
+    device: str,
+    until: int | None,
+) -> TrainingState:
     data = training_data(task, config, takes)
     lanes = data.stream.plan.lanes_of(0, 1)
     passes = config.steps * config.accumulate
@@ -169,11 +186,14 @@ def train_alone(
     def batches(first: int) -> Iterator[pa.Table]:
         return data.stream.local_batches(lanes, first, passes - first)
 
-    worker = Worker(device=device)
+    def run(store: Checkpoints | None) -> TrainingState:
+        worker = Worker(device=device)
+        return train(task, config, data, batches, worker, on_row, store, until)
+
     if checkpoints is None:
-        return kept(config, train(task, config, data, batches, worker, on_row))
-    with checkpoints_of(config, checkpoints) as kept_ones:
-        return kept(config, train(task, config, data, batches, worker, on_row, kept_ones))
+        return run(None)
+    with checkpoints_of(config, checkpoints) as store:
+        return run(store)
 
 
 def checkpoints_of(config: LoopConfig, folder: Folder, **options: Any) -> Checkpoints:

@@ -58,25 +58,37 @@ def train_on_ray(
     import ray.train
     from ray.train.torch import TorchTrainer
     from ray.util.queue import Queue
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from gestray.training.loop import LOG, training_data
 
     data = training_data(task, config, takes)
-    # A wrong worker count is an error here, not there.
-    data.stream.plan.lanes_of(0, config.compute.workers)
-    use_gpu = _use_gpu(config.compute, ray.cluster_resources())
+    compute = config.compute
+    # A wrong worker count is an error here, not there. A group that changes its size makes
+    # the best of any.
+    data.stream.plan.lanes_of(0, compute.workers)
+    use_gpu = _use_gpu(compute, ray.cluster_resources())
+    is_elastic = compute.fewest < compute.workers
+    # `ray.train` shows type checkers the first version's class, which knows no range.
+    scaling: Any = ray.train.ScalingConfig
     runs = target.child(RUN)
-    told = Queue(actor_options={"num_cpus": 0})
+    # Here, where it is as safe as the driver that listens: on a worker's node it would be lost.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    told = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     setup = {"task": task, "config": config, "data": data, "target": target, "told": told}
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config=setup,
-        scaling_config=ray.train.ScalingConfig(num_workers=config.compute.workers, use_gpu=use_gpu),
+        scaling_config=scaling(
+            num_workers=(compute.fewest, compute.workers) if is_elastic else compute.workers,
+            elastic_resize_monitor_interval_s=compute.resize_every_s,
+            use_gpu=use_gpu,
+        ),
         run_config=ray.train.RunConfig(
             name="run",
             storage_path=runs.path(),
             storage_filesystem=runs.filesystem,
-            failure_config=ray.train.FailureConfig(max_failures=config.compute.max_failures),
+            failure_config=ray.train.FailureConfig(max_failures=compute.max_failures),
         ),
     )
     if runs.is_local:
@@ -89,19 +101,25 @@ def train_on_ray(
 
 
 def _use_gpu(compute: ComputeConfig, resources: dict[str, float]) -> bool:
-    gpus, cpus = resources.get("GPU", 0), resources.get("CPU", 0)
-    if compute.device == "gpu" and gpus < compute.workers:
+    """Whether workers take GPUs.
+
+    Raises:
+        UserError: the cluster has too few of them, or too few CPUs.
+    """
+    gpus, cpus, fewest = resources.get("GPU", 0), resources.get("CPU", 0), compute.fewest
+    lower = "compute.workers" if compute.min_workers is None else "compute.min_workers"
+    if compute.device == "gpu" and gpus < fewest:
         raise UserError(
-            f"compute.device=gpu with {compute.workers} workers, but the cluster has {gpus:g} "
-            "GPUs; lower compute.workers or set compute.device=cpu"
+            f"compute.device=gpu with {fewest} workers, but the cluster has {gpus:g} "
+            f"GPUs; lower {lower} or set compute.device=cpu"
         )
     # A worker holds one CPU, and its read-ahead needs half of one beside it.
-    if cpus < compute.workers + 1:
+    if cpus < fewest + 1:
         raise UserError(
-            f"{compute.workers} workers need {compute.workers + 1} CPUs (one is for reading), but "
-            f"the cluster has {cpus:g}; lower compute.workers"
+            f"{fewest} workers need {fewest + 1} CPUs (one is for reading), but "
+            f"the cluster has {cpus:g}; lower {lower}"
         )
-    return compute.device == "gpu" or (compute.device == "auto" and gpus >= compute.workers)
+    return compute.device == "gpu" or (compute.device == "auto" and gpus >= fewest)
 
 
 def _train_worker(setup: dict[str, Any]) -> Any:
@@ -113,39 +131,55 @@ def _train_worker(setup: dict[str, Any]) -> Any:
     """
     import ray.train
     import ray.train.torch
+    from ray.exceptions import RayError
 
-    from gestray.training.checkpoint import MODEL, model_bytes
-    from gestray.training.loop import LOG, Worker, checkpoints_of, kept, log_lines, train
+    from gestray.training.distributed import leave_out_others
+    from gestray.training.loop import Worker, checkpoints_of, train, write_result
 
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    worker = Worker(rank, world, str(ray.train.torch.get_device()))
     config: LoopConfig = setup["config"]
     target, data, told = setup["target"], setup["data"], setup["told"]
-    lanes = data.stream.plan.lanes_of(rank, world)
+    active = data.stream.plan.active(world)
+    if world > 1 and not leave_out_others(active):
+        return None
+    worker = Worker(rank, active, str(ray.train.torch.get_device()))
+    lanes = data.stream.plan.lanes_of(rank, active)
     passes = config.steps * config.accumulate
 
     def batches(first: int) -> Iterator[pa.Table]:
         return data.stream.ray_batches(lanes, first, passes - first, config.compute.readers)
 
-    def warn(text: str) -> None:
-        told.put_nowait(text)
+    def tell(what: Row | str) -> None:
+        try:
+            told.put_nowait(what)
+        except RayError as error:  # what is told to people is no reason to stop
+            log.warning("%s could not be told: %s", what, error)
+
+    def is_announced() -> bool:
+        # Of workers that wait, none is asked, and Ray asks all or nobody.
+        return active == world and ray.train.get_preemption_info() is not None
 
     folder = target.child(CHECKPOINTS)
-    with checkpoints_of(config, folder, warn=warn) as checkpoints:
+    with checkpoints_of(config, folder, warn=tell) as checkpoints:
         try:
             state = train(
-                setup["task"], config, data, batches, worker, told.put_nowait, checkpoints
+                setup["task"],
+                config,
+                data,
+                batches,
+                worker,
+                tell,
+                checkpoints,
+                notice=is_announced,
             )
         except Diverged as error:
             return error
     if rank == 0:
         try:
-            model = kept(config, state)
+            write_result(config, state, target)
         except UserError as error:
             return error
-        target.write_bytes(model_bytes(model), MODEL)
-        target.write_bytes(log_lines(state.log), LOG)
     return None
 
 

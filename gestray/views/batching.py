@@ -93,6 +93,10 @@ class BatchPlan:
         """Samples that each lane gives to one global batch."""
         return self.batch_size // self.lanes
 
+    def active(self, workers: int) -> int:
+        """How many of so many workers can share the lanes evenly; the others wait."""
+        return max(count for count in range(1, workers + 1) if self.lanes % count == 0)
+
     def lanes_of(self, rank: int, workers: int) -> range:
         """The lanes a rank owns."""
         if self.lanes % workers:
