@@ -26,6 +26,8 @@ from jobs import (
     review_cli,
     serve_cli,
     speech_cli,
+    submit_cli,
+    sweep_cli,
 )
 from jobs.command import (
     EVALUATIONS,
@@ -78,6 +80,8 @@ _group("evaluate", evaluate_cli.app)
 models = _group("models", "Pretrained models.")
 _group("plan", plan_cli.app)
 app.command("export")(export_cli.export)
+app.command()(sweep_cli.sweep)
+app.command()(submit_cli.submit)
 
 
 @app.command()

@@ -165,15 +165,14 @@ def _filled(value: Any, params: Mapping[str, Any], stage: str) -> Any:
     return value
 
 
-def run_pipeline(pipeline: Pipeline) -> list[StageReport]:
-    """Run the stages in order; those that are up to date do nothing.
+def check_pipeline(pipeline: Pipeline) -> dict[str, Config]:
+    """Check all names and configs; returns the config of each stage by its name.
 
-    All names and configs are checked before the first stage starts.
+    Raises:
+        UserError: the first mistake found.
     """
-    store = Folder(pipeline.store or default_store())
-    stages = expanded(pipeline)
     configs: dict[str, Config] = {}
-    for stage in stages:
+    for stage in expanded(pipeline):
         check_name(stage.name)
         stage_named(stage.stage)
         for role, source in stage.inputs.items():
@@ -183,8 +182,18 @@ def run_pipeline(pipeline: Pipeline) -> list[StageReport]:
                     f"known: {', '.join(sorted(configs)) or 'none'}"
                 )
         configs[stage.name] = stage_config(stage.stage, stage.config, f"stage {stage.name}")
+    return configs
+
+
+def run_pipeline(pipeline: Pipeline) -> list[StageReport]:
+    """Run the stages in order; those that are up to date do nothing.
+
+    All names and configs are checked before the first stage starts.
+    """
+    store = Folder(pipeline.store or default_store())
+    configs = check_pipeline(pipeline)
     reports: dict[str, StageReport] = {}
-    groups = itertools.groupby(stages, lambda stage: stage.foreach is not None)
+    groups = itertools.groupby(expanded(pipeline), lambda stage: stage.foreach is not None)
     for is_foreach, group in groups:
         tasks = [
             Task(stage.stage, stage.name, configs[stage.name], stage.inputs) for stage in group

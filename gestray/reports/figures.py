@@ -271,11 +271,11 @@ def _style() -> Any:
     )
 
 
-def _figure(height_in: float, rows: int = 0) -> tuple[Figure, Any]:
+def _figure(height_in: float, rows: int = 0, width_in: float = _WIDTH_IN) -> tuple[Figure, Any]:
     # Figure itself, not pyplot: no global state, no display, safe in a server.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_WIDTH_IN, height_in))
+    figure = Figure(figsize=(width_in, height_in))
     figure.patch.set_visible(False)
     if rows:
         axes: Any = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
