@@ -90,16 +90,18 @@ class LocalCluster:
 
     Args:
         nodes: the head first; names must differ.
+        jobs: start the head's job server, for `gestray submit`.
 
     Attributes:
         address: for `RAY_ADDRESS`.
+        job_server: for `RAY_API_SERVER_ADDRESS`; None without one.
         token_file: mode 600, for `RAY_AUTH_TOKEN_PATH`.
 
     Raises:
         UserError: a node did not start; the message quotes its log.
     """
 
-    def __init__(self, nodes: Sequence[NodeSpec]) -> None:
+    def __init__(self, nodes: Sequence[NodeSpec], jobs: bool = False) -> None:
         names = [node.name for node in nodes]
         if not nodes or len(set(names)) != len(names):
             raise UserError(f"nodes {', '.join(names) or '(none)'}: expected names that differ")
@@ -111,6 +113,7 @@ class LocalCluster:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
         self.address = f"127.0.0.1:{_free_port()}"
+        self.job_server = f"http://127.0.0.1:{_free_port()}" if jobs else None
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             self._start(nodes[0], head=True)
@@ -123,7 +126,10 @@ class LocalCluster:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs to join: address, token mode and the token's file."""
-        return {"RAY_ADDRESS": self.address, **self._authentication}
+        found = {"RAY_ADDRESS": self.address, **self._authentication}
+        if self.job_server is not None:
+            found["RAY_API_SERVER_ADDRESS"] = self.job_server
+        return found
 
     @property
     def _authentication(self) -> dict[str, str]:
@@ -141,11 +147,10 @@ class LocalCluster:
         if head:
             command += ["--head", f"--port={self.address.split(':')[1]}"]
             command += [f"--ray-client-server-port={_free_port()}"]
-            command += ["--include-dashboard=false", f"--temp-dir={self.folder / 'ray'}"]
+            command += [f"--temp-dir={self.folder / 'ray'}"]
+            command += self._dashboard()
         else:
             command += [f"--address={self.address}"]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-        environment |= self._authentication
         log = self.folder / f"{node.name}.log"
         with log.open("wb") as stream:
             self._processes[node.name] = subprocess.Popen(
@@ -153,7 +158,7 @@ class LocalCluster:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=self._clean_environment(),
                 cwd=self.folder,
                 start_new_session=True,  # Ctrl-C is for us, who stop the nodes in order
             )
@@ -163,6 +168,51 @@ class LocalCluster:
                 said = " / ".join(log.read_text(errors="replace").split("\n")[-8:])
                 raise UserError(f"node {node.name} did not start: {said}")
             time.sleep(0.1)
+
+    def _dashboard(self) -> list[str]:
+        """Options of the head: the job server is a part of Ray's dashboard."""
+        if self.job_server is None:
+            return ["--include-dashboard=false"]
+        port = self.job_server.rsplit(":", 1)[1]
+        return [
+            "--include-dashboard=true",
+            "--dashboard-host=127.0.0.1",
+            f"--dashboard-port={port}",
+        ]
+
+    def add(self, node: NodeSpec) -> None:
+        """Start one more node.
+
+        Raises:
+            UserError: there is one of this name, or it did not start.
+        """
+        if node.name in self._processes:
+            raise UserError(f"node {node.name!r}: there is one of this name")
+        self._start(node, head=False)
+
+    def pid(self, name: str) -> int:
+        """Of the process that all of the node's processes descend from."""
+        return self._processes[name].pid
+
+    def drain(self, name: str, deadline_s: int) -> None:
+        """Tell the cluster that a node is about to be taken away, as a spot notice does."""
+        command = [_ray(), "drain-node", f"--address={self.address}"]
+        command += [f"--node-id={self._node_id(name)}", "--reason=DRAIN_NODE_REASON_PREEMPTION"]
+        command += ["--reason-message=drained", f"--deadline-remaining-seconds={deadline_s}"]
+        subprocess.run(command, env=self._clean_environment(), check=True, capture_output=True)
+
+    def _node_id(self, name: str) -> str:
+        code = "import ray; ray.init(log_to_driver=False); print({n['NodeName']: n['NodeID'] for n "
+        code += f"in ray.nodes() if n['Alive']}}[{name!r}])"
+        environment = self._clean_environment() | self.environment
+        command = [sys.executable, "-c", code]
+        ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        return ran.stdout.splitlines()[-1]
+
+    def _clean_environment(self) -> dict[str, str]:
+        """This process's, without what it says of Ray, and with the cluster's token."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+        return kept | self._authentication
 
     def lose(self, name: str) -> None:
         """Kill a node and all its processes at once, as when a spot instance is taken away."""
@@ -226,6 +276,9 @@ def run(
             help="NAME:RESOURCE=AMOUNT,…, the head first; head, cpu, train, vllm need no more.",
         ),
     ],
+    jobs: Annotated[
+        bool, typer.Option("--jobs", help="Take jobs of `gestray submit` as well.")
+    ] = False,
 ) -> None:
     """Start a cluster of several nodes on this machine and keep it until Ctrl-C.
 
@@ -235,7 +288,7 @@ def run(
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with LocalCluster([parse_node(node) for node in nodes]) as cluster:
+    with LocalCluster([parse_node(node) for node in nodes], jobs) as cluster:
         for name, value in cluster.environment.items():
             print(f"export {name}={value}", flush=True)
         print("running; Ctrl-C stops it", file=sys.stderr)
