@@ -52,9 +52,7 @@ def train_with_progress(
     return log
 
 
-def _train(
-    what: str, task: Task, config: LoopConfig, takes: Artifact, target: Folder
-) -> list[Row]:
+def _train(what: str, task: Task, config: LoopConfig, takes: Artifact, target: Folder) -> list[Row]:
     check_trackers(config.track)
     workers = config.compute.workers
     validated: list[float] = []
