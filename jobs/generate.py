@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -21,7 +22,6 @@ from jobs.display import progress, remarks
 #: Words that begin this much after the end of a recording are not of it, seconds.
 BEYOND_S = 1.0
 
-_WRITES = (".npz",)
 _AT_ONCE_BYTES = 10 * 2 * SAMPLE_RATE  # ten seconds
 
 
@@ -64,14 +64,6 @@ class Recording:
             known = bisect_left(words, end_s, key=lambda word: word.start_s or 0)
             yield Speech(part, tuple(words[:known]))
             del words[:known]
-
-
-def check_out(out: Path) -> None:
-    """Refuse what cannot be written, before anything is computed."""
-    if out.suffix not in _WRITES:
-        raise UserError(f"{out}: found suffix {out.suffix!r}, expected {' or '.join(_WRITES)}")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"{out}: found no folder {out.absolute().parent}; make it first")
 
 
 def spoken(text: str, voice: str) -> Recording:
@@ -152,7 +144,7 @@ def generate(
     seed: int,
     temperature: float,
 ) -> Generated:
-    """Write the motion for a recording."""
+    """Write the motion for a recording, in the format that the file's name asks for."""
     from gestray.generators.model import CodeGenerator
     from gestray.generators.npz import write_npz
 
@@ -169,8 +161,15 @@ def generate(
                 track(done)
                 yield part
 
-    write_npz(out, parts(), frames)
-    took = time.monotonic() - began
+    if out.suffix == ".npz":
+        write_npz(out, parts(), frames)  # as it comes: an hour stays small
+        took = time.monotonic() - began
+    else:
+        with tempfile.TemporaryDirectory() as work:
+            made = Path(work) / "motion.npz"
+            write_npz(made, parts(), frames)
+            took = time.monotonic() - began
+            _export(made, recording, out)
     return Generated(
         out=str(out),
         generator=artifact.uri,
@@ -182,3 +181,13 @@ def generate(
         first_motion_ms=first_ms,
         real_time_factor=frames / 30 / took,
     )
+
+
+def _export(made: Path, recording: Recording, out: Path) -> None:
+    """The motion of an npz in another format, with its speech."""
+    from gestray.motion.export import MotionClip, export_motion
+
+    with np.load(made, allow_pickle=False) as arrays:
+        poses, trans, expressions = (arrays[n] for n in ("poses", "trans", "expressions"))
+    clip = MotionClip(poses, trans, expressions, audio=bytes(recording.pcm16))
+    export_motion(clip, out)

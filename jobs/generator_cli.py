@@ -110,7 +110,7 @@ def generator_features(
 
 
 def generate(
-    out: Annotated[Path, typer.Option(help="File to write: .npz with BEAT2's keys.")],
+    out: Annotated[Path, typer.Option(help="File to write: .npz .bvh .glb .vrma .fbx or .mp4.")],
     text: Annotated[str | None, typer.Option(help="What to say; espeak-ng speaks it.")] = None,
     audio: Annotated[Path | None, typer.Option(help="A recording to move for.")] = None,
     textgrid: Annotated[Path | None, typer.Option(help="Its words, a TextGrid or JSON.")] = None,
@@ -127,11 +127,12 @@ def generate(
 
     Examples: `gestray generate --text "I have no idea" --out idea.npz`; `gestray generate --audio
     talk.wav --textgrid talk.TextGrid --speaker scott --out talk.npz`; `gestray generate --audio
-    talk.mp3 --transcript talk.txt --out talk.npz`.
+    talk.mp3 --transcript talk.txt --out talk.mp4`. Formats: docs/exports.md.
     """
     from dataclasses import asdict
 
     from gestray.artifacts import newest, open_artifact
+    from gestray.motion.export import check_export
     from jobs import generate as job
 
     if (text is None) == (audio is None):
@@ -140,7 +141,7 @@ def generate(
         raise UserError("--textgrid and --transcript go with --audio")
     if textgrid and transcript:
         raise UserError("expected --textgrid or --transcript, not both")
-    job.check_out(out)
+    check_export(out)
     if uri:
         found = open_artifact(Folder(uri), "generator")
     else:

@@ -86,6 +86,9 @@ def test_a_recording_with_its_textgrid(gestray, store, talk):
     )
     assert made.code == 0, made.err
     assert made.json["frames"] == 90 and made.json["words"] == 2
+    avatar = talk.with_suffix(".glb")
+    assert gestray("generate", "--audio", talk, "--out", avatar, "--store", store).code == 0
+    assert avatar.read_bytes()[:4] == b"glTF"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ def test_what_cannot_be_done_is_said(gestray, store, tmp_path, options, says):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("x.fbx", "found suffix '.fbx', expected .npz"), ("no/x.npz", "found no folder")],
+    [("x.avi", "found the ending '.avi', expected one of .npz"), ("no/x.npz", "found no folder")],
 )
 def test_where_nothing_can_be_written_is_said_first(gestray, store, tmp_path, name, says):
     made = gestray("generate", "--text", "hello", "--out", tmp_path / name, "--store", store)

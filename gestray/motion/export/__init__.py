@@ -20,8 +20,8 @@ def check_export(path: str | Path, skeleton: str | None = None, rig: str | None 
     """The format that a file's name asks for; so that one can fail before a long work.
 
     Raises:
-        UserError: no format ends so, its folder does not exist, or `skeleton` or `rig` is
-            given for another format than BVH.
+        UserError: no format ends so, its folder does not exist, a program that the format needs
+            is missing, or `skeleton` or `rig` is given for another format than BVH.
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
@@ -34,6 +34,14 @@ def check_export(path: str | Path, skeleton: str | None = None, rig: str | None 
         raise UserError(f"rig {rig}: say with a skeleton map what its joints are called")
     if not path.parent.is_dir():
         raise UserError(f"{path}: found no folder {path.parent}; make it first")
+    if kind == "fbx":
+        from gestray.motion.export.fbx import blender
+
+        blender()
+    elif kind == "mp4":
+        from gestray.motion.export.video import ffmpeg
+
+        ffmpeg()
     return kind
 
 
@@ -53,8 +61,7 @@ def export_motion(
             `skeleton`; None: bones as SMPL-X has them, under the map's names.
 
     Raises:
-        UserError: see `check_export`; or a program or package that the format needs is
-            missing, and which.
+        UserError: see `check_export`; or the program that the format needs failed.
     """
     kind, path = check_export(path, skeleton, rig), Path(path)
     partial = path.with_name(f".{path.name}.partial.{kind}")
