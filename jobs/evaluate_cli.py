@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from jobs.command import AsJson, Inputs, Name, Overrides, Store, group, run_by_hand
+from typing import Annotated
+
+import typer
+
+from gestray.store import Folder, default_store
+from jobs.command import AsJson, Inputs, Name, Overrides, Store, group, print_json, run_by_hand
+from jobs.display import remarks, results
 
 app = group("Methods side by side on test data.")
 
@@ -55,3 +61,35 @@ def evaluate_active_speaker(
     """
     values = {"tasks": ["active_speaker"], "title": "Active speaker by gesture"}
     run_by_hand("evaluate.retrieval", name or "asd", store, inputs, overrides, as_json, values)
+
+
+@app.command("publish")
+def evaluate_publish(
+    method: Annotated[str, typer.Argument(help="A method of the evaluation.")],
+    out: Annotated[str, typer.Argument(help="Folder or s3:// URI to write.")],
+    uri: Annotated[
+        str | None, typer.Option("--evaluation", help="Evaluation; the newest otherwise.")
+    ] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write an evaluated encoder to a folder, with a model card that has its measured table.
+
+    Example: `gestray evaluate publish sma s3://models/sma`; then in Python
+    `DualEncoder.from_pretrained("s3://models/sma")`.
+    """
+    from gestray.artifacts import newest, open_artifact
+    from jobs.publish import publish
+
+    found = (
+        open_artifact(Folder(uri), "evaluation")
+        if uri
+        else newest(Folder(store or default_store()), "evaluation")
+    )
+    if not uri:
+        remarks.print(f"[dim]evaluation: newest is {found.uri}[/dim]", soft_wrap=True)
+    publish(found, method, out)
+    if as_json:
+        print_json({"method": method, "evaluation": found.uri, "folder": out})
+    else:
+        results.print(out, markup=False, soft_wrap=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from gestray.encoders.model import DualEncoder
+
 SMALL = (
     "processes=1", "takes=10", "seconds=20", "tokenizer_steps=12", "steps=4", "many=[0]", "few=[]",
 )  # fmt: skip
@@ -52,6 +54,18 @@ def test_a_small_study_ends_in_a_leaderboard_and_resumes(tmp_path, gestray, ray_
     assert right["phrase_id"] == wrong["phrase_id"]
     assert right["form"] != wrong["form"]
     assert sorted(right["form"].to_pylist()) == sorted(wrong["form"].to_pylist())
+
+    published = tmp_path / "published"
+    outcome = gestray("evaluate", "publish", "sma", published, "--store", tmp_path)
+    assert outcome.code == 0, outcome.err
+    card = (published / "README.md").read_text()
+    assert "| Text → gesture |" in card and "**Synthetic data.**" in card
+    vectors = DualEncoder.from_pretrained(str(published)).embed_text(["a huge box"])
+    assert vectors.shape == (1, 128)
+    assert (
+        "found no method 'smaa'"
+        in gestray("evaluate", "publish", "smaa", published, "--store", tmp_path).err
+    )
 
     gestray("index", "build", "--store", tmp_path)
     found = gestray(
