@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from gestray.corpora.take import FPS
-from gestray.errors import UserError
 from gestray.metrics import active_speaker, semantic, spotting
 from gestray.metrics.bootstrap import Bootstrap, Interval, PairedGain
 from gestray.metrics.protocols import ALL, Protocols, Ranks
@@ -89,15 +88,12 @@ class PhraseSet:
         return Bootstrap(self.takes, resamples=self.resamples)
 
     @cached_property
-    def others(self) -> dict[int, np.ndarray]:
-        """Number of candidates → who stands beside each query, where there are enough."""
-        found = {}
-        for people in active_speaker.CANDIDATES:
-            try:
-                found[people] = active_speaker.draw_others(self.seconds, self.takes, people - 1)
-            except UserError:
-                break
-        return found
+    def others(self) -> np.ndarray:
+        """(Q, rounds, others): who stands beside each query, as many as there can be."""
+        most = max(active_speaker.CANDIDATES) - 1
+        takes, counts = np.unique(self.takes, return_counts=True)
+        available = len(self.takes) - int(counts.max()) if len(takes) > 1 else 0
+        return active_speaker.draw_others(self.seconds, self.takes, min(most, available))
 
 
 def query_columns(rows: pa.Table, main: str) -> dict[str, str]:
@@ -141,8 +137,7 @@ def measure(
         chance["semantic.precision"] = result.chance
         top = result.top
     if SPEAKER in phrases.tasks:
-        for people, others in phrases.others.items():
-            values[f"active_speaker.{people}"] = active_speaker.by_clips(query, motion, others)
+        values |= _told(active_speaker.by_clips(query, motion, phrases.others), "active_speaker")
     if is_main and stride is not None and has(rows, "frame_embeddings"):
         clips = Clips.of(rows, stride)
         if SPOTTING in phrases.tasks and has(rows, "word_embeddings"):
@@ -250,11 +245,19 @@ def _speaker_in_time(phrases: PhraseSet, rows: pa.Table, clips: Clips) -> dict[s
         for one, span in zip(said, spans, strict=True)
     ):
         return {}  # words without times
+    similarities = active_speaker.in_time(
+        clips.frames, since, said, spans, phrases.others, margin_s
+    )
+    return _told(similarities, "active_speaker_in_time")
+
+
+def _told(similarities: active_speaker.Similarities, name: str) -> dict[str, np.ndarray]:
+    """Among as many people as there are clips of other takes for."""
+    most = 1 + similarities.others.shape[2]
     return {
-        f"active_speaker_in_time.{people}": active_speaker.in_time(
-            clips.frames, since, said, spans, others, margin_s
-        )
-        for people, others in phrases.others.items()
+        f"{name}.{people}": similarities.told(people)
+        for people in active_speaker.CANDIDATES
+        if people <= most
     }
 
 

@@ -11,6 +11,7 @@ time: every word with the frames around it, which is what synchrony means.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +27,29 @@ WORD_MARGIN_S = 0.4
 """Frames this long before and after a word are compared with it, as JEGAL pools them."""
 
 _POOL = 24
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """Of queries to their own motion and to that of others.
+
+    Attributes:
+        own: (Q,).
+        others: (Q, rounds, others).
+    """
+
+    own: NDArray[np.float64]
+    others: NDArray[np.float64]
+
+    def told(self, people: int) -> NDArray[np.float64]:
+        """(Q,) share of rounds in which the own motion is the most similar of so many people.
+
+        The first of the others stand beside it; ties are shared.
+        """
+        difference = self.others[:, :, : people - 1] - self.own[:, None, None]
+        beaten = (difference > COSINE_TOLERANCE).any(axis=2)
+        tied = (np.abs(difference) <= COSINE_TOLERANCE).sum(axis=2)
+        return np.where(beaten, 0.0, 1.0 / (1 + tied)).mean(axis=1)
 
 
 def draw_others(
@@ -59,8 +83,8 @@ def draw_others(
     return others
 
 
-def by_clips(text: ArrayLike, motion: ArrayLike, others: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(Q,) share of rounds in which a query's own motion is the most similar; ties shared.
+def by_clips(text: ArrayLike, motion: ArrayLike, others: NDArray[np.int64]) -> Similarities:
+    """Cosines of what is said and clips as a whole.
 
     Args:
         text, motion: (Q, D) of either side of the phrases; need not be normalised.
@@ -69,7 +93,7 @@ def by_clips(text: ArrayLike, motion: ArrayLike, others: NDArray[np.int64]) -> N
     text_QD, motion_QD = unit_rows(text, "text"), unit_rows(motion, "motion")
     own = np.einsum("qd,qd->q", text_QD, motion_QD)
     theirs = np.einsum("qd,qrcd->qrc", text_QD, motion_QD[others], optimize=True)
-    return _won(own[:, None], theirs)
+    return Similarities(own, theirs)
 
 
 def in_time(
@@ -79,8 +103,8 @@ def in_time(
     spans_s: Sequence[NDArray[np.float64]],
     others: NDArray[np.int64],
     margin_s: float = WORD_MARGIN_S,
-) -> NDArray[np.float64]:
-    """(Q,) as `by_clips`, by the mean over words of their cosine to the frames around them.
+) -> Similarities:
+    """Means over words of their cosines to the frames around them.
 
     Args:
         frames, times_s: of every clip, (K, D) and (K,) seconds since its own start.
@@ -90,7 +114,7 @@ def in_time(
     """
     units = [_unit(clip) for clip in frames]
     summed = [np.concatenate((np.zeros((1, clip.shape[1])), clip.cumsum(axis=0))) for clip in units]
-    result = np.empty(len(words))
+    own, theirs = np.empty(len(words)), np.empty(others.shape)
     for query, (word, span) in enumerate(zip(words, spans_s, strict=True)):
         unit_words = _unit(word)
 
@@ -105,18 +129,9 @@ def in_time(
             return float((around * unit).sum(axis=1).mean())
 
         clips, places = np.unique(others[query], return_inverse=True)
-        theirs = np.array([similarity(int(clip)) for clip in clips])[places]
-        own = np.array([similarity(query)])
-        result[query] = _won(own[:, None], theirs.reshape(1, *others[query].shape))[0]
-    return result
-
-
-def _won(own: NDArray, theirs: NDArray) -> NDArray[np.float64]:
-    """(Q,) of own (Q, 1) and theirs (Q, rounds, candidates): mean over rounds."""
-    difference = theirs - own[..., None]
-    beaten = (difference > COSINE_TOLERANCE).any(axis=2)
-    tied = (np.abs(difference) <= COSINE_TOLERANCE).sum(axis=2)
-    return np.where(beaten, 0.0, 1.0 / (1 + tied)).mean(axis=1)
+        theirs[query] = np.array([similarity(int(clip)) for clip in clips])[places]
+        own[query] = similarity(query)
+    return Similarities(own, theirs)
 
 
 def _unit(values: NDArray) -> NDArray[np.float64]:

@@ -36,10 +36,11 @@ def test_random_embeddings_score_at_chance_and_an_oracle_one(people: int) -> Non
     text, motion = rng.normal(size=(2, 1000, 8))
     others = draw_others(rng.uniform(1, 8, 1000), takes_of(1000), people - 1, rounds=1)
     low, high = binom.interval(0.9999, 1000, 1 / people)
-    assert low <= by_clips(text, motion, others).sum() <= high
-    assert by_clips(text, 3 * text, others).mean() == 1.0
+    assert low <= by_clips(text, motion, others).told(people).sum() <= high
+    assert by_clips(text, 3 * text, others).told(people).mean() == 1.0
     # One point for everybody: nobody is told apart.
-    assert by_clips(np.ones((1000, 4)), np.ones((1000, 4)), others) == pytest.approx(1 / people)
+    point = np.ones((1000, 4))
+    assert by_clips(point, point, others).told(people) == pytest.approx(1 / people)
 
 
 def test_by_clips_is_an_argmax() -> None:
@@ -47,11 +48,13 @@ def test_by_clips_is_an_argmax() -> None:
     text, motion = rng.normal(size=(2, 60, 6))
     others = draw_others(np.ones(60), takes_of(60), 3, rounds=4)
     unit = motion / np.linalg.norm(motion, axis=1, keepdims=True)
-    for query, found in enumerate(by_clips(text, motion, others)):
-        won = [
-            np.argmax(unit[[query, *drawn]] @ text[query]) == 0 for drawn in others[query].tolist()
-        ]
-        assert found == pytest.approx(np.mean(won))
+    for people in (2, 4):
+        for query, found in enumerate(by_clips(text, motion, others).told(people)):
+            won = [
+                np.argmax(unit[[query, *drawn[: people - 1]]] @ text[query]) == 0
+                for drawn in others[query].tolist()
+            ]
+            assert found == pytest.approx(np.mean(won))
 
 
 def test_in_time_hears_order_that_a_clip_as_a_whole_does_not() -> None:
@@ -65,8 +68,8 @@ def test_in_time_hears_order_that_a_clip_as_a_whole_does_not() -> None:
     spans = [np.stack((np.arange(6.0), np.arange(6.0) + 1), axis=1)] * 40
     others = draw_others(np.full(40, 6.0), takes_of(40), 3)
     pooled = np.stack([clip.mean(axis=0) for clip in frames])
-    assert by_clips(pooled, pooled, others) == pytest.approx(1 / 4)
-    assert in_time(frames, times, words, spans, others).mean() > 0.95
+    assert by_clips(pooled, pooled, others).told(4) == pytest.approx(1 / 4)
+    assert in_time(frames, times, words, spans, others).told(4).mean() > 0.95
 
 
 def test_in_time_at_chance_and_with_shorter_clips() -> None:
@@ -79,4 +82,4 @@ def test_in_time_at_chance_and_with_shorter_clips() -> None:
     spans = [np.stack((np.arange(5.0), np.arange(5.0) + 1), axis=1)] * 300
     others = draw_others(lengths / 10, takes_of(300), 1, rounds=1)
     low, high = binom.interval(0.9999, 300, 1 / 2)
-    assert low <= in_time(frames, times, words, spans, others).sum() <= high
+    assert low <= in_time(frames, times, words, spans, others).told(2).sum() <= high
