@@ -107,6 +107,8 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
                 [[Moved(m.poses, m.trans, m.expressions) for m in moved] for moved in runs]
             )
             rows[name] |= _gate_scores(runs, corpus.means)
+            hop = model.tokens[1] * model.config.tokenizer.frames_per_token
+            rows[name] |= {"seam": seam_ratio([m.poses for m in runs[0]], hop)}
     synthetic = bool(run.inputs["takes"].manifest.metrics.get("synthetic"))
     result: dict[str, Any] = {
         "split": config.split,
@@ -182,6 +184,30 @@ def _gate_scores(
         "gate.recall": float(hit),
         "gate.share": float(says.mean()),
     }
+
+
+def seam_ratio(clips: Sequence[np.ndarray], hop: int) -> float:
+    """Speed of joints from one hop to the next, over that within hops; 95th percentiles.
+
+    1 where nobody can tell the hops, however they move.
+
+    Args:
+        clips: poses (T, 165).
+        hop: frames of a hop.
+    """
+    import torch
+
+    from gestray.motion.kinematics import joint_positions
+
+    between, within = [], []
+    for poses in clips:
+        at_TJ3 = joint_positions(torch.from_numpy(np.array(poses, np.float32)))
+        speed_TJ = torch.linalg.vector_norm(at_TJ3.diff(dim=0), dim=-1).numpy()
+        seam = np.arange(1, len(poses)) % hop == 0
+        between.append(speed_TJ[seam].ravel())
+        within.append(speed_TJ[~seam].ravel())
+    p95 = [np.percentile(np.concatenate(speeds), 95) for speeds in (between, within)]
+    return float(p95[0] / max(p95[1], 1e-9))
 
 
 def scores_of(folder: Folder) -> Mapping[str, Any]:

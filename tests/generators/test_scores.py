@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,15 @@ from gestray.config import Config
 from gestray.metrics.fgd import MotionAutoencoder, MotionAutoencoderConfig
 from gestray.store import Folder
 from gestray.training.checkpoint import MODEL, model_bytes, save_config
-from jobs.generate_scores import MEAN, RANDOM, RECORDED, SCORES, ScoresConfig, scores_of
+from jobs.generate_scores import (
+    MEAN,
+    RANDOM,
+    RECORDED,
+    SCORES,
+    ScoresConfig,
+    scores_of,
+    seam_ratio,
+)
 
 
 class _Given(Config):
@@ -75,3 +84,12 @@ def test_runs_of_one_method_share_a_row_and_have_an_interval(rows):
     assert row["fgd.low"] <= row["fgd.high"]
     assert 0 <= row["gate.balanced_accuracy"] <= 1
     assert "through tokens (face+upper+hands+lower)" in rows
+
+
+def test_a_jump_between_hops_is_a_seam_and_steady_motion_is_none():
+    steady = np.zeros((97, 165), "f4")
+    steady[:, 48] = np.linspace(0, 1, 97)  # the left upper arm turns
+    assert seam_ratio([steady], 16) == pytest.approx(1, abs=0.05)
+    jumps = np.array(steady)
+    jumps[:, 48] = np.floor(np.arange(97) / 16) * 0.2 + steady[:, 48] * 0.1
+    assert seam_ratio([jumps], 16) > 10
