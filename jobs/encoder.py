@@ -190,7 +190,7 @@ def embeddings_schema(model: EncoderConfig, fine: bool) -> pa.Schema:
         ("end_s", pa.float64()),
         ("text", pa.string()),
         ("motion_embedding", vector),
-        *((column, vector) for column in _QUERIES.values()),
+        *((column, vector) for column in QUERIES.values()),
     ]
     if fine:
         vectors = pa.list_(pa.list_(pa.float32(), model.dim))
@@ -204,7 +204,7 @@ def embeddings_schema(model: EncoderConfig, fine: bool) -> pa.Schema:
     return pa.schema(columns)
 
 
-_QUERIES: dict[Query, str] = {
+QUERIES: dict[Query, str] = {
     "text": "text_embedding",
     "speech": "speech_embedding",
     "text+speech": "text_speech_embedding",
@@ -252,7 +252,7 @@ class PhraseEmbedder:
             motion, frames, real = model.gestures(batch["poses"], batch["frames"])
             found["motion_embedding"] = _vectors(motion)
             for query in model.queries:
-                found[_QUERIES[query]] = _vectors(model.query(batch, query).pooled)
+                found[QUERIES[query]] = _vectors(model.query(batch, query).pooled)
             if self.fine:
                 found |= self._fine(rows, batch, frames, real)
         table = {name: rows[name] for name in self.schema.names if name in rows.column_names}
@@ -315,7 +315,7 @@ def _embed(run: StageRun[EmbedConfig]) -> StageResult:
     embedded = map_takes(takes.folder, catalog, PhraseEmbedder, setup, run.config.actors)
     what = f"embed phrases ({encoder.manifest.name})"
     rows = write_rows(run.folder, embedded, embeddings_schema(model, fine), what, expected)
-    metrics: dict[str, Any] = {"phrases": rows, QUERY_COLUMN: _QUERIES[model.query]}
+    metrics: dict[str, Any] = {"phrases": rows, QUERY_COLUMN: QUERIES[model.query]}
     if fine:
         tokenizer = model.motion.tokenizer
         metrics[FRAME_STRIDE] = tokenizer.frames_per_token if tokenizer else model.motion.stride

@@ -29,11 +29,14 @@ from gestray.store import Folder
 from gestray.views.catalog import read_columns
 from gestray.views.windows import motion_of
 from jobs.display import progress
+from jobs.generation_encoder import EncoderJudge
 from jobs.generation_metrics import Corpus, Judge, MetricsConfig, fingerprint
 from jobs.training import last_losses, train_with_progress
 
 RESULT = "result.json"
 REPORT = "report.html"
+# What a row is scored against and by.
+_JUDGES = {"takes": "takes", "fgd": "fgd", "encoder": "encoder"}
 RECORDED, REBUILT, MEAN, RANDOM = "recorded", "through tokens", "mean pose", "random clip"
 
 
@@ -77,9 +80,12 @@ class ScoresConfig(MetricsConfig):
 
 def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
     config = run.config
-    generators = {role: made for role, made in run.inputs.items() if role not in ("takes", "fgd")}
+    generators = {role: made for role, made in run.inputs.items() if role not in _JUDGES}
     corpus = Corpus(run.inputs["takes"].folder, config)
-    judge = Judge(corpus, MotionAutoencoder.from_folder(run.inputs["fgd"].folder))
+    encoder = None
+    if found := run.inputs.get("encoder"):
+        encoder = EncoderJudge(corpus.takes, corpus.tested, config.split, found)
+    judge = Judge(corpus, MotionAutoencoder.from_folder(run.inputs["fgd"].folder), encoder)
     rows: dict[str, dict[str, Any]] = {RECORDED: judge.scores([corpus.recorded])}
     rows[MEAN] = judge.scores([corpus.mean_pose()])
     rows[RANDOM] = judge.scores([corpus.random_clips(seed) for seed in config.seeds])
@@ -220,7 +226,8 @@ SCORES = Stage(
     makes="evaluation",
     config_type=ScoresConfig,
     run=_evaluate,
-    needs={"takes": "takes", "fgd": "fgd"},
+    needs=_JUDGES,
+    optional=frozenset({"encoder"}),
     others="generator",
     fingerprint=fingerprint,
 )

@@ -36,6 +36,7 @@ from gestray.speech.words import Word
 from gestray.store import Folder
 from gestray.views.catalog import TakeRef, read_catalog, read_columns
 from jobs.display import remarks
+from jobs.generation_encoder import EncoderJudge
 
 # Training takes whose joints' mean speed is that of the corpus.
 _SPEED_TAKES = 64
@@ -264,12 +265,15 @@ class Judge:
     """Scores motions of the split's takes.
 
     Figures are named ``published.…`` and ``corrected.…`` (`measure.FIGURES`); ``semantic.…`` are
-    what the verbalizer sees of gold gestures (`gestray.metrics.promises`); ``fgd`` is that
+    what the verbalizer sees of gold gestures (`gestray.metrics.promises`), ``encoder.…`` what an
+    encoder makes of phrases; ``fgd`` is that
     of the corrected mode, ``speed`` the mean speed of all angles in radians a second.
     """
 
-    def __init__(self, corpus: Corpus, autoencoder: MotionAutoencoder) -> None:
-        self.corpus, self.autoencoder = corpus, autoencoder
+    def __init__(
+        self, corpus: Corpus, autoencoder: MotionAutoencoder, encoder: EncoderJudge | None = None
+    ) -> None:
+        self.corpus, self.autoencoder, self.encoder = corpus, autoencoder, encoder
         self.real = [self._of_take(m, {}) for m in corpus.recorded]
         self.draws = draws(len(self.real), corpus.config.resamples)
 
@@ -291,6 +295,9 @@ class Judge:
 
     def _judged(self, run: Sequence[Moved | None]) -> list[OfTake | None]:
         semantic = self._semantic(run)
+        if self.encoder is not None:
+            encoded = self.encoder.parts(run)
+            semantic = [{**a, **b} for a, b in zip(semantic, encoded, strict=True)]
         settings = published.BeatSettings(**self.corpus.config.beats.model_dump())
         found: list[OfTake | None] = []
         for moved, spoken, seen in zip(run, self.corpus.spoken, semantic, strict=True):

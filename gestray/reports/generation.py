@@ -14,13 +14,17 @@ from gestray.reports.page import render_page
 if TYPE_CHECKING:
     from rich.table import Table
 
-SEMANTIC, GATE = "semantic", "gate"
+SEMANTIC, ENCODER, GATE = "semantic", "encoder", "gate"
 TABLES: Mapping[str, Sequence[Figure]] = {
     **FIGURES,
     SEMANTIC: (
         Figure("intent", "promised intent, share", "higher", 3),
         Figure("fields", "fields of the form, share", "higher", 3),
         Figure("gestures", "any gesture, share", "real", 3),
+    ),
+    ENCODER: (
+        Figure("similarity", "similarity to what is said", "higher", 3),
+        Figure("r1", "R@1 among phrases", "higher", 3),
     ),
     GATE: (
         Figure("balanced_accuracy", "balanced accuracy", "higher", 3),
@@ -33,6 +37,7 @@ TITLES = {
     PUBLISHED: "Published mode",
     CORRECTED: "Corrected mode",
     SEMANTIC: "At the words",
+    ENCODER: "By the encoder",
     GATE: "The semantic gate",
 }
 _UNAVAILABLE = "–"

@@ -8,12 +8,20 @@ import numpy as np
 import pytest
 import torch
 
+from gestray.artifacts import Stage, StageResult, StageRun, run_stage
+from gestray.encoders.config import preset
+from gestray.encoders.model import DualEncoder
 from gestray.errors import UserError
 from gestray.metrics.fgd import MotionAutoencoder, MotionAutoencoderConfig
 from gestray.metrics.generation.measure import FIGURES
 from gestray.reports.generation import GenerationReport, generation_tables, render
 from gestray.store import Folder
+from gestray.training.checkpoint import MODEL, model_bytes, save_config
+from gestray.views.catalog import read_columns
+from jobs.encoder import PhraseEmbedder
+from jobs.generation_encoder import EncoderJudge
 from jobs.generation_metrics import Corpus, Judge, MetricsConfig
+from jobs.vectors import matrix
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +126,30 @@ def test_ids_within_ids_are_told_apart(corpus: Corpus, tmp_path: Path) -> None:
     assert not _is_of("res_12_scott_0_1_1.npz", "2_scott_0_1_1")
     assert not _is_of("res_2_scott_0_1_10.npz", "2_scott_0_1_1")
     assert not _is_of("res_2_scott_0_1_1_2.npz", "2_scott_0_1_1")
+
+
+def test_an_encoder_sees_the_motion_of_the_row(corpus: Corpus, tmp_path: Path) -> None:
+    """Recorded motion scores as its recordings are embedded; in other places, another's motion."""
+    training = preset("direct")
+
+    def write(run: StageRun) -> StageResult:
+        run.folder.write_bytes(model_bytes(DualEncoder(training.model)), MODEL)
+        save_config(training.model, run.folder)
+        return StageResult(1, 1)
+
+    stage = Stage("encoder.train", "encoder", type(training), write)
+    encoder = run_stage(stage, Folder(str(tmp_path)), "direct", training, {}).artifact
+    judge = EncoderJudge(corpus.takes, corpus.tested, "test", encoder)
+    recorded, swapped = judge.parts(corpus.recorded), judge.parts(corpus.recorded[::-1])
+    embed = PhraseEmbedder(encoder.folder, training, "test", 64, fine=False)
+    for ref, part in zip(corpus.tested, recorded, strict=True):
+        rows = embed(ref, read_columns(corpus.takes, ref, embed.columns))
+        cosine = (matrix(rows, "motion_embedding") * matrix(rows, "text_embedding")).sum(axis=1)
+        assert part["encoder.similarity"] == pytest.approx((cosine.sum(), len(rows)), abs=1e-4)
+        assert 0 <= part["encoder.r1"][0] <= len(rows)
+    assert recorded != swapped
+    lacking = judge.parts([None, *corpus.recorded[1:]])
+    assert lacking[0] == {} and lacking[1:] != [{}] * len(lacking[1:])
 
 
 def test_the_report_names_modes_and_what_is_missing(rows: dict[str, dict]) -> None:
