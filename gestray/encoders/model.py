@@ -27,7 +27,7 @@ from gestray.encoders.objectives.variational import (
 from gestray.encoders.towers.encoded import Encoded, masked_mean, pool_spans
 from gestray.encoders.towers.motion import MotionTower
 from gestray.encoders.towers.speech import SpeechTower
-from gestray.encoders.towers.text import TextEncoder, TextHead, TranscriptTower
+from gestray.encoders.towers.text import TextEncoder, TranscriptTower
 from gestray.errors import UserError
 from gestray.store import Folder
 from gestray.training.checkpoint import MODEL, load_pretrained, model_bytes, save_config
@@ -48,15 +48,11 @@ class DualEncoder(nn.Module):
         self.motion = MotionTower(config.motion, config.dim, variational)
         kinds = ["form"] * (asked.form > 0) + ["intent"] * (asked.intent > 0)
         self.text = TextEncoder(config.text) if config.reads or kinds else None
+        self.kinds = tuple(kinds)
         self.transcript = None
         self.speech = SpeechTower(config.speech, dim) if config.hears else None
-        self.heads = nn.ModuleDict()
         if self.text is not None:
-            width = self.text.width
-            if config.reads:
-                self.transcript = TranscriptTower(config.text, width, dim, variational)
-            for kind in kinds:
-                self.heads[kind] = TextHead(width, config.dim, config.text.dropout)
+            self.transcript = TranscriptTower(config.text, self.text.width, dim, variational)
         # Says which texts are alike, and so must not learn.
         self.judge = None
         if asked.false_negatives is not None:
@@ -68,7 +64,7 @@ class DualEncoder(nn.Module):
             motion = config.motion
             self.decoder = MotionDecoder(
                 config.dim, motion.width, motion.layers, motion.heads, motion.feedforward,
-                motion.dropout, len(self.motion.position), self.motion.patches.width,
+                motion.dropout, len(self.motion.position), self.motion.source.width,
             )  # fmt: skip
         log_scale = torch.tensor(-math.log(asked.temperature))
         self.log_scale = nn.Parameter(log_scale, requires_grad=not asked.fixed_temperature)
@@ -92,15 +88,12 @@ class DualEncoder(nn.Module):
         motion = self.motion(poses, frames)
         return _unit(motion.pooled), _unit(motion.steps), motion.real
 
-    def embed_text(self, texts: Sequence[str], head: str = "transcript") -> Tensor:
-        """L2-normalised (B, D) of texts; `head` is transcript, form or intent.
+    def embed_text(self, texts: Sequence[str]) -> Tensor:
+        """L2-normalised (B, D) of texts: transcripts, and what anchors say, in one way.
 
         Raises:
             UserError: the method does not read.
         """
-        if head != "transcript":
-            assert self.text is not None
-            return F.normalize(self.heads[head](self.text(texts, self.device)), dim=-1)
         words = [text.split()[: self.config.text.max_tokens] or [""] for text in texts]
         spans = torch.full((len(texts), max(map(len, words)), 2), math.nan, device=self.device)
         counts = torch.tensor([len(found) for found in words], device=self.device)
@@ -166,8 +159,8 @@ class DualEncoder(nn.Module):
             found |= self._queries(batch, motion)
         if asked.sync:
             found |= self._windows(batch, motion)
-        for kind in self.heads:
-            found[kind] = self.embed_text(batch[kind], kind)
+        for kind in self.kinds:
+            found[kind] = self.embed_text(batch[kind])
         return found
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ from gestray.training.distributed import gather, least_of_ranks
 from gestray.training.task import Batch
 from gestray.views.phrases import Phrases
 
+# Batches that mean and spread of motion are measured on.
+STARTS_FROM = 8
+
 
 @dataclass(frozen=True)
 class AnchorTexts:
@@ -57,18 +61,22 @@ class EncoderTask:
 
     def build(self) -> nn.Module:
         model = DualEncoder(self.config.model)
-        if isinstance(model.motion.patches, TokenPatches) and self.tokenizer is not None:
-            model.motion.patches.load(self.tokenizer)
+        if isinstance(model.motion.source, TokenPatches) and self.tokenizer is not None:
+            model.motion.source.load(self.tokenizer)
         return model
 
     def start(self, model: nn.Module, batches: Iterator[Batch]) -> None:
-        """Nothing: the weights start at random."""
+        """The weights start at random; what motion looks like is measured."""
+        assert isinstance(model, DualEncoder)
+        first = itertools.islice(batches, STARTS_FROM)
+        model.motion.start([(batch["poses"], batch["frames"]) for batch in first])
 
     def compiled(self, model: nn.Module) -> Iterator[nn.Module]:
         """All but the models that look strings up."""
         assert isinstance(model, DualEncoder)
         yield model.motion.layers
-        yield from model.heads.values()
+        if model.transcript is not None:
+            yield model.transcript.head
 
     def collate(self, rows: pa.Table) -> Batch:
         batch = inputs_of(rows, self.config.model)

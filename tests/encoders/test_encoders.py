@@ -193,6 +193,22 @@ def test_a_sound_shows_where_it_is():
     assert 0.8 <= times.min() <= 1.0 and 1.2 <= times.max() <= 1.4
 
 
+def test_what_motion_looks_like_is_taken_off_it():
+    """Mean 0 and spread 1 of what is real, whatever the padding; of what never moves, nothing."""
+    torch.manual_seed(0)
+    tower = DualEncoder(model_of("direct")).motion
+    batch = some_batch(4)
+    motion = (batch["poses"], batch["frames"])
+    tower.start([motion])
+    patches, real = tower.patches(*motion), tower.real(*motion)
+    assert patches[~real].abs().max() == 0
+    moving = tower.spread > 0.06
+    assert moving.any() and tower.spread.min() == pytest.approx(0.05)
+    torch.testing.assert_close(patches[real].mean(0), torch.zeros(len(moving)), atol=1e-4, rtol=0)
+    spread = patches[real].std(0, correction=0)[moving]
+    torch.testing.assert_close(spread, torch.ones(len(spread)), atol=1e-3, rtol=0)
+
+
 def test_pooling_of_spans_weighs_by_overlap():
     steps = torch.tensor([[[0.0], [10.0], [20.0], [30.0]]])
     real = torch.tensor([[True, True, True, False]])
@@ -212,9 +228,17 @@ def test_pools():
     torch.testing.assert_close(attention(x, real)[0], (weights * x[0, :2]).sum(0))
 
 
-def test_anchor_heads_exist_only_where_anchors_supervise(encoder):
-    assert set(encoder.heads) == {"form", "intent"}
-    assert not DualEncoder(preset("direct").model).heads
+def test_anchors_are_read_by_the_tower_that_reads_transcripts():
+    """Only where they supervise; their sentences are embedded as any text is."""
+    torch.manual_seed(0)
+    model = DualEncoder(model_of("sma")).eval()
+    batch = some_batch(2) | {"form": ["a fist", "both hands"], "intent": ["to stop", "to show"]}
+    found = model(batch)
+    assert torch.equal(found["form"], model.embed_text(["a fist", "both hands"]))
+    assert torch.equal(found["intent"], model.embed_text(["to stop", "to show"]))
+    direct = DualEncoder(model_of("direct"))
+    assert not {"form", "intent"} & set(direct(batch))
+    assert direct.state_dict().keys() == model.state_dict().keys()
 
 
 def test_what_a_method_lacks_it_says():

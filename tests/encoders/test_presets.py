@@ -84,7 +84,7 @@ def test_a_tokenizer_is_taken_over_and_stays_as_it_is(spoken_takes, tokenizer):
     trained = MotionTokenizer.from_folder(tokenizer).state_dict()
     task = task_of("gesturediffuclip", spoken_takes, tokenizer)
     model = train_alone(task, loop_of(3), spoken_takes)
-    for name, value in model.motion.patches.tokenizer.state_dict().items():
+    for name, value in model.motion.source.tokenizer.state_dict().items():
         assert torch.equal(value, trained[name]), name
 
 

@@ -5,6 +5,8 @@ Shapes: B batch, T frames, K positions (T / stride), C channels, D dimensions of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +21,7 @@ from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerConfig
 from gestray.tokenizers.model import MotionTokenizer
 from gestray.tokenizers.parts import columns_of
+from gestray.training.distributed import gather
 
 # Gestures live in the upper body and the hands; where the speaker stands or
 # faces, and the face, are not part of them.
@@ -27,6 +30,9 @@ GESTURE_JOINTS = (*UPPER, *HANDS)
 # Rotation and its change, which is small from frame to frame.
 _CHANNELS = 2 * 6 * len(GESTURE_JOINTS)
 _CHANGE_SCALE = 10.0
+
+# What spreads less than this (of a rotation about three degrees) is not blown up.
+_LEAST_SPREAD = 0.05
 
 
 class MotionTower(nn.Module):
@@ -40,8 +46,12 @@ class MotionTower(nn.Module):
         super().__init__()
         self.config = config
         tokens = config.input == "tokens"
-        self.patches = TokenPatches(config) if tokens else FeaturePatches(config.stride)
-        self.patch = nn.Linear(self.patches.width, config.width)
+        self.source = TokenPatches(config) if tokens else FeaturePatches(config.stride)
+        self.mean: Tensor
+        self.spread: Tensor
+        self.register_buffer("mean", torch.zeros(self.source.width))
+        self.register_buffer("spread", torch.ones(self.source.width))
+        self.patch = nn.Linear(self.source.width, config.width)
         positions = config.max_frames // self.stride + 1
         self.position = nn.Parameter(torch.randn(positions, config.width) * 0.02)
         self.layers = transformer(
@@ -55,7 +65,7 @@ class MotionTower(nn.Module):
     @property
     def stride(self) -> int:
         """Frames a position covers."""
-        return self.patches.stride
+        return self.source.stride
 
     @property
     def rate(self) -> float:
@@ -65,6 +75,34 @@ class MotionTower(nn.Module):
     def forward(self, poses: Tensor, frames: Tensor) -> Encoded:
         """Of axis-angle poses (B, T, 165), `frames` (B,) of them real."""
         return self.encode(self.patches(poses, frames), self.real(poses, frames))
+
+    @torch.no_grad()
+    def start(self, motions: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Measure mean and spread of what patches hold, which is then taken off them.
+
+        Joints hardly turn from their mean: left as it is, that mean would be most of what the
+        transformer sees.
+
+        Args:
+            motions: batches of poses and frames, as many on every rank.
+        """
+        sums_3C = torch.zeros(3, self.source.width, dtype=torch.float64, device=self.mean.device)
+        for poses, frames in motions:
+            patches_NC = self.source(poses, frames)[self.real(poses, frames)].double()
+            sums_3C[0] += len(patches_NC)
+            sums_3C[1] += patches_NC.sum(0)
+            sums_3C[2] += patches_NC.square().sum(0)
+        count_C, sum_C, squares_C = gather(sums_3C[None]).sum(0)
+        mean_C = sum_C / count_C
+        self.mean.copy_(mean_C)
+        self.spread.copy_(
+            (squares_C / count_C - mean_C.square()).clamp(min=_LEAST_SPREAD**2).sqrt()
+        )
+
+    def patches(self, poses: Tensor, frames: Tensor) -> Tensor:
+        """Patches (B, K, C) less their mean and over their spread, zero beyond what is real."""
+        patches_BKC = (self.source(poses, frames) - self.mean) / self.spread
+        return patches_BKC * self.real(poses, frames)[..., None]
 
     def encode(self, patches_BKC: Tensor, real_BK: Tensor) -> Encoded:
         """Of patches, as `patches` makes them."""
