@@ -17,6 +17,8 @@ Shapes: N vectors, Q queries, D dimensions, K hits a query.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +40,11 @@ RECALL_WANTED = 0.985
 
 SCANNED_WHOLE = 50_000
 """Where no more vectors than this are allowed, they are compared with one by one."""
+
+# Multiplications from which on several threads are worth their start, which takes long where
+# cores are busy with other things; and of one approximate search, roughly.
+_WORTH_THREADS = 50_000_000
+_WORK_OF_A_SEARCH = 5_000_000
 
 _MOST_PROBES = 1024
 _POINTS_PER_CELL = 40
@@ -109,7 +116,8 @@ class VectorIndex:
                 return self._scan(queries, k, numbers)
         if self.kind == "exact":
             return self._exact(queries, k)
-        return self.index.search(queries, k, params=self._parameters(allowed))
+        with _threads_for(len(queries) * _WORK_OF_A_SEARCH):
+            return self.index.search(queries, k, params=self._parameters(allowed))
 
     def recall_at_10(self) -> float:
         """Of the true ten nearest, the share that a search finds; 1 if exact.
@@ -156,7 +164,8 @@ class VectorIndex:
         import torch
 
         if not torch.cuda.is_available():
-            return self.index.search(queries, k)
+            with _threads_for(queries.size * len(self)):
+                return self.index.search(queries, k)
         if self._on_gpu is None:
             self._on_gpu = torch.from_numpy(self.vectors).cuda()
         return exact_on_device(self._on_gpu, queries, k)
@@ -199,6 +208,19 @@ class VectorIndex:
         others = near_enough & (numbers != sample[:, None])
         neighbours = _NEIGHBOURS_AND_SELF - 1
         return float(np.minimum(others.sum(axis=1), neighbours).mean() / neighbours)
+
+
+@contextmanager
+def _threads_for(multiplications: int) -> Iterator[None]:
+    """One thread where the work is little."""
+    faiss = _faiss()
+    threads = faiss.omp_get_max_threads()
+    if multiplications < _WORTH_THREADS:
+        faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _faiss() -> Any:
