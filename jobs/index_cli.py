@@ -74,7 +74,7 @@ def index_search(
     an asterisk marks those that were said there or stand in the anchor.
 
     Examples: `gestray index search "I was so tired" -k 5`; `gestray index search "a huge box"
-    --speaker ada --intent size --min-seconds 1.5 --words`.
+    --speaker ada --intent large --min-seconds 1.5 --words`.
     """
     from rich.markup import escape
     from rich.table import Table
