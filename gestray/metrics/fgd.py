@@ -41,12 +41,19 @@ class MotionAutoencoderConfig(Config):
     dim: int = Field(64, ge=2)
 
 
+class AutoencoderLoop(LoopConfig):
+    """A loop whose usual length and rate are those of the autoencoder."""
+
+    steps: int = Field(400, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+
+
 class MotionAutoencoderTraining(Config):
     """Everything that training the autoencoder needs."""
 
     model: MotionAutoencoderConfig = MotionAutoencoderConfig()
     windows: WindowConfig = WindowConfig(random=0)
-    loop: LoopConfig = LoopConfig(steps=400, batch_size=64, learning_rate=1e-3)
+    loop: AutoencoderLoop = AutoencoderLoop()
 
 
 class MotionAutoencoder(nn.Module):

@@ -13,6 +13,7 @@ import yaml
 from gestray.artifacts import open_artifact
 from gestray.encoders.config import PRESETS
 from gestray.errors import UserError
+from gestray.generators.config import preset
 from gestray.store import Folder
 from jobs.pipeline import expanded, load_pipeline, shipped
 from jobs.stages import stage_config
@@ -59,7 +60,7 @@ STAGES = [
 
 
 def test_every_shipped_pipeline_is_valid():
-    assert shipped() == ["beat2", "demo", "generation", "retrieval_study"]
+    assert shipped() == ["beat2", "demo", "generation", "generation_study", "retrieval_study"]
     for name, trained in (("beat2", "sma"), ("demo", "sma"), ("generation", "semges")):
         pipeline = load_pipeline(name, ["store=/tmp/x", f"{trained}.loop.steps=7"])
         assert pipeline.store == "/tmp/x"
@@ -81,6 +82,23 @@ def test_the_study_trains_every_preset_and_ablation_as_it_should():
     assert (phrase.model.objectives.coupling, phrase.loop.seed) == (0.0, 2)
     small = expanded(load_pipeline("retrieval_study", ["many=[0]", "few=[]"]))
     assert set(small[-1].inputs) == {"direct@0", "sma@0", "anchors"}
+
+
+def test_the_study_of_generators_takes_one_thing_away_at_a_time():
+    stages = {stage.name: stage for stage in expanded(load_pipeline("generation_study", []))}
+    configs = {
+        name: stage_config(stage.stage, stage.config, name) for name, stage in stages.items()
+    }
+    seeds = Counter(role.split("@")[0] for role in stages["generation-study"].inputs)
+    assert set(seeds.values()) == {1, 3} and len(seeds) == 2 + 3 + 5
+    for method in ("semges", "semtalk"):
+        full = configs[f"{method}-0"].model.method
+        assert full == preset(method).model.method
+        for name, config in configs.items():
+            if name.startswith(f"{method}-") and name.endswith("-2") and name != f"{method}-2":
+                ours, theirs = full.model_dump(), config.model.method.model_dump()
+                assert sum(ours[key] != theirs[key] for key in ours) == 1, name
+                assert config.loop.seed == 2
 
 
 @pytest.mark.parametrize(
