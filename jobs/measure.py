@@ -26,6 +26,10 @@ Task = Literal["retrieval", "semantic", "spotting", "active_speaker"]
 TASKS: tuple[Task, ...] = get_args(Task)
 RETRIEVAL, SEMANTIC, SPOTTING, SPEAKER = TASKS
 
+MEANINGFUL = "meaningful"
+"""Retrieval of the phrases alone whose gesture means something, among all of them: what nothing
+in the words tells apart, beats and idle hands, is no query."""
+
 # Half a frame either side: of a moment of speech, the gesture at that moment.
 _SAME_MOMENT_S = 0.5 / FPS
 
@@ -129,6 +133,11 @@ def measure(
     top = word_takes = None
     if RETRIEVAL in phrases.tasks:
         ranks = phrases.protocols.ranks(query, motion)
+        means = phrases.meanings.carries.any(axis=1)
+        if means.any():
+            ranks[MEANINGFUL] = {
+                direction: np.where(means, found, np.nan) for direction, found in ranks[ALL].items()
+            }
         for name, found in _named(ranks).items():
             values |= {f"{name}.r{k}": found_within(found, k) for k in KS}
     if SEMANTIC in phrases.tasks and phrases.meanings.carries.any():

@@ -34,6 +34,8 @@ PROTOCOL_COLUMNS = [
     Column(f"{protocol}.{direction}.{figure}", f"{arrow} {protocol} {title}", figure == "medr", low)
     for direction, arrow in ((TEXT_TO_GESTURE, "→"), (GESTURE_TO_TEXT, "←"))
     for protocol, figure, title, low in (
+        ("meaningful", "r1", "R@1", False),
+        ("meaningful", "medr", "MedR", True),
         ("threshold", "r1", "R@1", False),
         ("dissimilar", "r1", "R@1", False),
         ("batches32", "r1", "R@1", False),
