@@ -171,3 +171,17 @@ def test_a_sentence_is_told_of_any_form(client):
     asked = {"json": form | {"head": "nod"}}
     assert "the head nods" in client.post("/api/sentence", **asked).json()["sentence"]
     assert client.post("/api/sentence", json={"handedness": "three"}).status_code == 422
+
+
+def test_clips_of_a_file_have_words_and_no_motion(anchors):
+    """As `gestray anchors gold` makes them: there is no recording."""
+    desk = open_desk(Folder(str(Path(anchors.uri).parents[1])), anchors, "ann")
+    desk._recordings = None
+
+    shown = desk.anchor(0)
+
+    assert [word["word"] for word in shown["words"]] == shown["text"].split()
+    assert {word["start_s"] for word in shown["words"]} == {None}
+    client = TestClient(make_app(desk, TOKEN, PORT), base_url=BASE)
+    client.get(f"/?token={TOKEN}")
+    assert client.get("/api/anchors/0/motion").status_code == 204
