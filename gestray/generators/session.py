@@ -91,7 +91,8 @@ class Session:
         self.listeners = [Listener(model.features) for _ in speakers]
         self.motion = MotionDecoder(model.tokenizer)
         self._books = model.books
-        self._speaker = torch.tensor(list(speakers))
+        self._device = self._books.device
+        self._speaker = torch.tensor(list(speakers), device=self._device)
         self._draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._hops = 0
         tokens = self.past + self.hop + self.ahead
@@ -99,8 +100,9 @@ class Session:
         silence = np.stack([model.silence] * (tokens * self.per_token))
         self._speech = np.stack([silence] * len(self.listeners))
         parts, levels = len(model.config.tokenizer.parts), model.config.tokenizer.quantizers
-        self._codes = torch.zeros(len(self.listeners), tokens, parts, levels, dtype=torch.long)
-        self._known = torch.zeros(len(self.listeners), tokens, dtype=torch.bool)
+        count = len(self.listeners), tokens
+        self._codes = torch.zeros(*count, parts, levels, dtype=torch.long, device=self._device)
+        self._known = torch.zeros(count, dtype=torch.bool, device=self._device)
         codes = model.config.tokenizer.codebook_size
         self._noise = torch.stack([_gumbel((parts, codes), generator) for generator in self._draws])
 
@@ -140,9 +142,9 @@ class Session:
         ]
         rows, vocabulary = word_rows(about[..., 0], spoken)
         return Window(
-            speech=torch.from_numpy(self._speech),
-            about=torch.from_numpy(about[..., 1:].copy()),
-            word=rows,
+            speech=torch.from_numpy(self._speech).to(self._device),
+            about=torch.from_numpy(about[..., 1:].copy()).to(self._device),
+            word=rows.to(self._device),
             vocabulary=vocabulary,
             speaker=self._speaker,
             past=vectors_of(self._books, self._codes),
@@ -157,6 +159,7 @@ class Session:
         """
         stays = self.model.config.generator.stays
         gate = torch.stack([torch.rand(self.hop, generator=g) for g in self._draws])
+        gate = gate.to(self._device)
         found = []
         for _ in range(self.hop):
             for noise, generator in zip(self._noise, self._draws, strict=True):
@@ -166,7 +169,7 @@ class Session:
             found.append(self._noise.clone())
         if not self.temperature:
             return Noise(None, gate)
-        return Noise(torch.stack(found, dim=1) * self.temperature, gate)
+        return Noise((torch.stack(found, dim=1) * self.temperature).to(self._device), gate)
 
 
 def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -212,11 +215,13 @@ class MotionDecoder:
         frames = slice(first * per_token, last * per_token)
 
         def cut(values: Tensor | None) -> np.ndarray | None:
-            return None if values is None else values[:, frames].numpy()
+            return None if values is None else values[:, frames].cpu().numpy()
 
         meaning = None
         if self._meaning is not None:
-            meaning = self._meaning[:, first:last].repeat_interleave(per_token, 1).float().numpy()
+            meaning = (
+                self._meaning[:, first:last].repeat_interleave(per_token, 1).float().cpu().numpy()
+            )
         poses = cut(motion.poses)
         assert poses is not None
         found = Gesturing(poses, cut(motion.translation), cut(motion.expressions), meaning)

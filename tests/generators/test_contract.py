@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -156,6 +157,28 @@ def test_memory_of_a_stream_does_not_grow(generator):
     finally:
         tracemalloc.stop()
     assert len(sizes) > 4 and sizes[-1] - sizes[0] < 100_000
+
+
+@pytest.mark.slow
+def test_ten_minutes_of_speech_take_no_more_memory_than_two(generator):
+    """Of the whole process, tensors included; words are new all the time."""
+    minute = speech(60.0)
+    process, sizes = psutil.Process(), []
+
+    def chunks() -> Iterator[Speech]:
+        for number in range(10):
+            sizes.append(process.memory_info().rss / 2**20)
+            for piece in minute.pieces():
+                words = [
+                    Word(f"{w.word}{number % 3}", w.start_s + 60 * number, w.end_s + 60 * number)
+                    for w in piece.words
+                ]
+                yield Speech(piece.samples, tuple(words))
+
+    frames = sum(len(part) for part in generator.stream(chunks()))
+    sizes.append(process.memory_info().rss / 2**20)
+    assert frames == 18_000
+    assert sizes[-1] - sizes[2] < 10, sizes
 
 
 @pytest.mark.parametrize("causal", [True, False])
