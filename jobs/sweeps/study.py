@@ -91,7 +91,7 @@ class Study:
             trial.report(self._value(record, step), step)
             if trial.should_prune():
                 why = "behind others"
-            record.rungs = dict(self._study.trials[number].system_attrs)
+            record.rungs = dict(self._frozen(number).system_attrs)
         self._write(record)
         return why
 
@@ -160,7 +160,10 @@ class Study:
     def _trial(self, number: int) -> optuna.Trial:
         import optuna
 
-        return optuna.Trial(self._study, self._study.trials[number]._trial_id)
+        return optuna.Trial(self._study, self._frozen(number)._trial_id)
+
+    def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
 
     def _value(self, record: Record, step: int) -> float:
         """What the first metric would be, were the trial to end at this step."""
