@@ -124,7 +124,7 @@ class _Scale:
     def of_metric(cls, metric: str, values: list[float], mode: str) -> _Scale:
         """The better, the higher: lines of good trials rise."""
         finite = [value for value in values if math.isfinite(value)] or [0.0]
-        log = min(finite) > 0 and max(finite) > 20 * min(finite)
+        log = min(finite) > 0 and max(finite) > 3 * min(finite)
         return cls(metric, min(finite), max(finite), log, mode == "min")
 
     def place(self, value: Any) -> float:

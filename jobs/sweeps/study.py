@@ -89,7 +89,7 @@ class Study:
         if why is None and len(self.config.metrics) == 1:
             trial = self._trial(number)
             trial.report(self._value(record, step), step)
-            if trial.should_prune():
+            if trial.should_prune() and step < self.loop.steps:
                 why = "behind others"
             record.rungs = dict(self._frozen(number).system_attrs)
         self._write(record)
