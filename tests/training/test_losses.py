@@ -27,6 +27,7 @@ from gestray.store import Folder
 from gestray.training.data import training_data
 from gestray.training.loop import LOG, train_alone
 from tests.training.lossy import Watched, make_task
+from tests.training.toy import one_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 24
@@ -170,7 +171,8 @@ def undisturbed(run: Run) -> list[float]:
     if run.compute["workers"] == 1:
         task, loop = make_task(run.kind, {**LOOP, "compute": run.compute})
         rows: list[dict[str, Any]] = []
-        train_alone(task, loop, run.takes, rows.append)
+        with one_thread():
+            train_alone(task, loop, run.takes, rows.append)
         return [row["loss"] for row in rows]
     other = Run(run.nodes, run.takes, run.folder / "undisturbed", run.kind, run.compute, 0.0)
     other.finish(other.start())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,15 @@ import torch
 from torch import nn
 
 from gestray.views.phrases import PhraseConfig, Phrases
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As Ray's workers compute: sums over several threads round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @dataclass
