@@ -402,6 +402,24 @@ def test_sixteen_trials_with_asha_name_the_winner_of_the_whole_grid(
     assert metrics["steps"] < judge["steps"] / 2
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_population_trains_and_its_best_is_exported(store, tmp_path, gestray, ray_cluster):
+    space = {"loop.learning_rate": {"loguniform": [1e-5, 1e-2]}}
+    base = {**TINY, "loop": {**TINY["loop"], "steps": 24}}
+    file = sweep_file(tmp_path, search="pbt", trials=4, pbt={"every": 12}, space=space, base=base)
+    outcome = gestray("sweep", file, f"store={store.uri}", "--json")
+    assert outcome.code == 0, outcome.err
+    metrics = outcome.json["metrics"]
+    assert (metrics["complete"], metrics["steps"]) == (4, 96)
+    (study,) = store.list("trials")
+    records = read_records(store.child(study))
+    changed = [record for record in records if record.changes]
+    assert len(changed) == 1
+    log = Folder(outcome.json["best_artifact"]).read_bytes("log.jsonl").splitlines()
+    assert [json.loads(line)["step"] for line in log][-1] == 24
+
+
 def test_a_trial_no_node_can_hold_is_refused():
     from jobs.sweep import _check_resources
 

@@ -12,9 +12,10 @@ from gestray.config import make_config
 from gestray.errors import UserError
 from gestray.store import Folder
 from gestray.training.checkpoint import MODEL
+from gestray.training.checkpoints import CHECKPOINTS, copy_checkpoint
 from gestray.training.config import ComputeConfig, LoopConfig
 from gestray.training.diverged import Diverged
-from gestray.training.loop import train_alone, training_data
+from gestray.training.loop import train_alone, train_here, training_data
 from gestray.training.on_ray import train_on_ray
 from gestray.training.validation import validation_chunks
 from gestray.views.catalog import read_catalog
@@ -98,6 +99,28 @@ def test_a_run_that_was_stopped_stays_so(takes, tmp_path):
     second = train_alone(again, config, takes, rows.append, Folder(str(tmp_path)))
     assert rows == [] and again.seen == []
     assert torch.equal(first.weight, second.weight)
+
+
+def test_a_paused_run_goes_on_and_another_may_start_from_where_it_was(takes, tmp_path):
+    config = loop(12, checkpoint_every=4)
+    whole, parts, other = (Folder(str(tmp_path / name)) for name in ("whole", "parts", "other"))
+    log = train_here(Toy(), config, takes, whole, print)
+    assert train_here(Toy(), config, takes, parts, print, until=4) is None
+    assert not parts.exists(MODEL)
+    copy_checkpoint(parts.child(CHECKPOINTS), other.child(CHECKPOINTS), 4)
+    assert train_here(Toy(), config, takes, parts, print, until=8) is None
+    rest = train_here(Toy(), config, takes, parts, print)
+    assert [row["loss"] for row in rest] == [row["loss"] for row in log]
+    assert parts.read_bytes(MODEL) == whole.read_bytes(MODEL)
+
+    rows: list[dict] = []
+    faster = config.model_copy(update={"learning_rate": 1e-2})
+    theirs = train_here(Toy(), faster, takes, other, rows.append)
+    assert [row["step"] for row in rows] == list(range(5, 13))
+    assert theirs[4]["loss"] == log[4]["loss"]  # of the same weights
+    assert theirs[5]["loss"] != log[5]["loss"]
+    with pytest.raises(UserError, match="no whole checkpoint"):
+        copy_checkpoint(whole.child(CHECKPOINTS), other, 4)
 
 
 def test_the_best_model_of_no_finite_validation_is_refused(takes):
