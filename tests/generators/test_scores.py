@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gestray.artifacts import Stage, StageResult, run_stage
-from gestray.config import Config
+from gestray.artifacts import run_stage
 from gestray.metrics.fgd import MotionAutoencoder, MotionAutoencoderConfig
 from gestray.store import Folder
 from gestray.training.checkpoint import MODEL, model_bytes, save_config
@@ -20,18 +19,7 @@ from jobs.generate_scores import (
     scores_of,
     seam_ratio,
 )
-
-
-class _Given(Config):
-    name: str
-
-
-def artifact(store: Folder, kind: str, name: str, write):
-    def made(run):
-        write(run.folder)
-        return StageResult(6, 6)
-
-    return run_stage(Stage(kind, kind, _Given, made), store, name, _Given(name=name), {}).artifact
+from tests.generators.artifacts import copied, given
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +34,13 @@ def rows(speech_takes, generator_task, tmp_path_factory):
 
         return write
 
-    def copy(folder):
-        shard = speech_takes.read_bytes("shards/00000.parquet")
-        folder.write_bytes(shard, "shards/00000.parquet")
-
     torch.manual_seed(0)
-    inputs = {"takes": artifact(store, "takes", "takes", copy)}
+    inputs = {"takes": given(store, "takes", "takes", copied(speech_takes))}
     autoencoder = MotionAutoencoderConfig(width=16, dim=4)
-    inputs["fgd"] = artifact(store, "fgd", "fgd", keep(MotionAutoencoder(autoencoder), autoencoder))
+    inputs["fgd"] = given(store, "fgd", "fgd", keep(MotionAutoencoder(autoencoder), autoencoder))
     for run in (0, 1):
         model = generator_task("semtalk").build()
-        inputs[f"untrained@{run}"] = artifact(
+        inputs[f"untrained@{run}"] = given(
             store, "generator", f"untrained-{run}", keep(model, model.config)
         )
     config = ScoresConfig(split="train", resamples=20)
