@@ -183,6 +183,11 @@ def _evaluated(
             )
     encoders = [artifact.input("encoder") for artifact in artifacts]
     seeds = [encoder.manifest.config["loop"]["seed"] for encoder in encoders]
+    if len(set(seeds)) < len(seeds):
+        raise UserError(
+            f"{method}: two of its {len(seeds)} runs were trained with the same seed "
+            f"({', '.join(map(str, seeds))}); expected one run a seed"
+        )
     losses = losses_of(encoders[0])
     return [
         Evaluated(Runs(name, found, phrases), seeds, *drawn[name], losses if name == method else [])
@@ -238,7 +243,7 @@ def _report(
         synthetic=manifest.metrics["synthetic"],
         gallery_size=len(phrases.rows),
         corpus=facts,
-        grounder=_grounder(by_kind.get("anchors")),
+        grounder=_grounder(run.inputs.get("anchors") or by_kind.get("anchors")),
         methods=[evaluated.result() for evaluated in found],
         comparison=_comparison(by_name, ComparisonConfig(method=headline, over=config.baseline)),
         comparisons=_comparisons(config, by_name),

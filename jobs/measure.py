@@ -140,7 +140,7 @@ def measure(
             }
         for name, found in _named(ranks).items():
             values |= {f"{name}.r{k}": found_within(found, k) for k in KS}
-    if SEMANTIC in phrases.tasks and phrases.meanings.carries.any():
+    if SEMANTIC in phrases.tasks and phrases.meanings.carries.any() and len(rows) > 1:
         result = semantic.semantic_retrieval(query, motion, phrases.meanings.carries)
         values |= {f"semantic.{name}": figure for name, figure in result.figures.items()}
         chance["semantic.precision"] = result.chance
