@@ -6,6 +6,8 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import binom
 from sklearn.metrics import average_precision_score
 
@@ -63,6 +65,35 @@ def test_ties_count_as_if_drawn_at_random() -> None:
         assert found.figures[f"meaningless{k}"][0] == pytest.approx(beats.mean())
     expected = average_precision_score(labels[1:] == 0, scores[1:])
     assert found.figures["map"][0] == pytest.approx(expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 12), st.integers(2, 5))
+def test_any_similarities_agree_with_scikit_learn(seed: int, count: int, levels: int) -> None:
+    """Similarities on few levels, so that many are tied."""
+    rng = np.random.default_rng(seed)
+    similarity = rng.integers(levels, size=(count, count)) / (levels * count)
+    # Item j has the similarity to query i as its i-th component, and one more to be of length 1.
+    rest = np.sqrt(1 - (similarity**2).sum(axis=0))
+    motion = np.concatenate((similarity, rest[None])).T
+    text = np.eye(count, count + 1)
+    labels = rng.integers(-1, 3, count)
+    labels[0] = 0
+    carries = carried(labels, 3)
+    found = semantic_retrieval(text, motion, carries, ks=(1, 3))
+    for query in np.flatnonzero(labels >= 0):
+        others = np.delete(np.arange(count), query)
+        right = labels[others] == labels[query]
+        figures = {name: values[query] for name, values in found.figures.items()}
+        if right.any():
+            expected = average_precision_score(right, similarity[query, others])
+            assert figures["map"] == pytest.approx(expected)
+        for k in (1, 3):
+            precision, hit = figures[f"precision{k}"], figures[f"hit{k}"]
+            assert -1e-12 <= precision <= hit + 1e-12 <= 1 + 2e-12
+            assert precision + figures[f"meaningless{k}"] <= 1 + 1e-12
+            if not right.any() or right.all():
+                assert precision == pytest.approx(float(right.all()))
 
 
 def test_random_embeddings_score_at_chance_and_an_oracle_one() -> None:
