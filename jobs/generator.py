@@ -84,6 +84,7 @@ def _train(run: StageRun[GeneratorTraining]) -> StageResult:
     _check_speech(takes)
     _check_features(run.config, features)
     of_codes = make_config(TokenizerTraining, tokenizer.manifest.config, tokenizer.uri)
+    run.config.model.chunk.tokens(of_codes.model.frames_per_token)  # whole ones, or an error
     trained = TrainedGenerator(
         generator=run.config.model,
         tokenizer=of_codes.model,

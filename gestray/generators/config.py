@@ -35,12 +35,24 @@ class ChunkConfig(Config):
         return self.past_s + self.hop_s + self.ahead_s
 
     def tokens(self, frames_per_token: int) -> tuple[int, int, int]:
-        """Past, hop and look-ahead in tokens."""
-        past, hop, ahead = (
-            round(seconds * FPS / frames_per_token)
-            for seconds in (self.past_s, self.hop_s, self.ahead_s)
-        )
-        return past, max(1, hop), ahead
+        """Past, hop and look-ahead in tokens.
+
+        Raises:
+            UserError: one of them is no whole number of tokens.
+        """
+        found = []
+        for name, seconds in self:
+            frames = round(seconds * FPS)
+            tokens = max(round(frames / frames_per_token), int(name == "hop_s"))
+            if tokens * frames_per_token != frames:
+                whole = tokens * frames_per_token / FPS
+                raise UserError(
+                    f"chunk.{name} {seconds:g} is {frames} frames, expected a multiple of the "
+                    f"tokenizer's {frames_per_token}; set model.chunk.{name}={whole:.4f}"
+                )
+            found.append(tokens)
+        past, hop, ahead = found
+        return past, hop, ahead
 
 
 class SemGesConfig(Config):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from gestray.errors import UserError
+from gestray.generators.config import ChunkConfig, preset
 from gestray.generators.voice import speak
 from gestray.generators.windows import meaning_of
 from gestray.generators.words import frames_of_words, spoken_form, word_rows
 from gestray.speech.words import Word
+from gestray.tokenizers.config import preset as tokenizer_preset
 from gestray.views.catalog import read_catalog, read_columns
 from gestray.views.frames import stack_frames
 
@@ -106,3 +108,19 @@ def test_text_is_spoken_with_its_words_in_time():
 def test_text_without_words_is_refused(text):
     with pytest.raises(UserError, match="found no word in Latin letters"):
         speak(text)
+
+
+def test_hops_that_are_no_whole_tokens_are_refused_with_the_nearest_that_are():
+    assert ChunkConfig().tokens(4) == (8, 4, 3)
+    with pytest.raises(UserError, match=r"chunk.hop_s 0.5 is 15 frames.*hop_s=0.5333"):
+        ChunkConfig(hop_s=0.5).tokens(4)
+    with pytest.raises(UserError, match=r"chunk.hop_s 0.03 is 1 frames.*hop_s=0.1333"):
+        ChunkConfig(hop_s=0.03).tokens(4)
+
+
+@pytest.mark.parametrize("name", ["semges", "semtalk"])
+@pytest.mark.parametrize("size", ["small", "paper"])
+def test_windows_of_every_preset_are_whole_tokens(name, size):
+    training = preset(name, size)
+    of_codes = tokenizer_preset(name, size).model.frames_per_token
+    assert sum(training.model.chunk.tokens(of_codes)) * of_codes == training.windows().frames
