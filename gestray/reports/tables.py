@@ -195,7 +195,9 @@ def anchors_plan_table(plan: Mapping[str, Any]) -> Table:
     left, asked = plan["left"], number(plan["sampled"])
     table = Table(
         title=f"Grounding by {escape(plan['model'])}",
-        caption=f"{asked} questions were asked to find out; their answers are kept",
+        caption=f"{asked} questions were asked to find out; their answers are kept"
+        if plan["sampled"]
+        else "all is answered",
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
@@ -217,6 +219,8 @@ def anchors_plan_table(plan: Mapping[str, Any]) -> Table:
     ):
         table.add_row(name, number(plan[key]))
     table.add_row("[bold]questions left[/bold]", number(left["questions"]), end_section=True)
+    if not left["questions"]:
+        return table
     table.add_row("tokens a second, of one engine", number(plan["tokens_per_s"]))
     table.add_row("start of an engine", duration(plan["start_s"]))
     table.add_row("same in all prompts, %", percent(plan["shared_prompt"]), end_section=True)
