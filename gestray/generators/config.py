@@ -168,8 +168,8 @@ def preset(name: str, size: Literal["small", "paper"] = "small") -> GeneratorTra
     """The training of a paper's generator: `semges` or `semtalk`.
 
     `paper` has the papers' sizes and windows: SemGes 12 layers of 768 with 8 heads over 2.267 s
-    with 0.267 s of overlap, SemTalk 64 frames with 4 of the past. `small` trains in about two
-    minutes on two CPU cores and hears 0.4 s ahead.
+    with 0.267 s of overlap, SemTalk 64 frames with 4 of the past. `small` is for two CPU cores
+    and some minutes, and hears 0.4 s ahead.
     """
     methods: dict[str, type[SemGesConfig] | type[SemTalkConfig]] = {
         "semges": SemGesConfig,
