@@ -7,7 +7,7 @@ two processes over gloo, one thread each, in float32, with the same optimiser. T
 all windows in memory, cut beforehand; ours cuts them from takes as it goes, in Ray tasks that
 share the two cores. Its cluster is started for each measurement, and stopped for the other's.
 What is compared are the steps after the first WARM. `also` has the share of time ours waits
-for data, and its scaling from one worker to two; and what `loop.by_length` saves of padding.
+for data, and how both scale from one worker to two; and what `loop.by_length` saves of padding.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from gestray.views.batching import BatchPlan
 from jobs.cluster import connect
 
 BATCH = 64
-WARM, STEPS = 30, 90
+WARM, STEPS = 20, 70
 TAKES, TAKE_S = 48, 45.0
 
 
@@ -52,13 +52,16 @@ def measure(runs: int) -> Comparison:
         waits: list[float] = []
         ways: dict[str, Callable[[], float]] = {
             "ours": lambda: _ours(takes, folder / "ours", 2, waits),
-            "torchrun": lambda: _torchrun(windows),
+            "torchrun": lambda: _torchrun(windows, 2),
             "ours with one worker": lambda: _ours(takes, folder / "ours", 1, []),
+            "torchrun with one process": lambda: _torchrun(windows, 1),
         }
         medians = alternate(ways, runs)
         also = {
             "wait_share": max(waits),
+            "one_worker_windows_per_s": medians["ours with one worker"],
             "scaling_1_to_2": medians["ours"] / medians["ours with one worker"],
+            "torchrun_scaling_1_to_2": medians["torchrun"] / medians["torchrun with one process"],
             "padding_of_64_phrases": _padding(takes),
             "steps": STEPS,
             "of_them_warm_up": WARM,
@@ -111,10 +114,11 @@ def _ours(takes: Folder, folder: Path, workers: int, waits: list[float]) -> floa
     return len(rows) / sum(seconds)
 
 
-def _torchrun(windows: Path) -> float:
+def _torchrun(windows: Path, processes: int) -> float:
     script = Path(__file__).with_name("plain_ddp.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node=2", str(script), str(windows), str(STEPS), str(WARM), str(BATCH)]
+    command += [f"--nproc-per-node={processes}", str(script), str(windows)]
+    command += map(str, (STEPS, WARM, BATCH))
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(run.stdout.split()[-1])
 
