@@ -22,6 +22,7 @@ from jobs.encoder import PhraseEmbedder
 from jobs.generation_encoder import EncoderJudge
 from jobs.generation_metrics import Corpus, Judge, MetricsConfig
 from jobs.vectors import matrix
+from tests.metrics.generation import published_oracle as oracle
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,18 @@ def test_references_are_farther_away(rows: dict[str, dict]) -> None:
         still["corrected.jitter"] == pytest.approx(0, abs=0.5) and still["semantic.gestures"] == 0
     )
     assert len(rows["random clip"]["runs"]) == 2
+
+
+def test_published_fgd_equals_its_oracle(corpus: Corpus, judge: Judge, rows: dict) -> None:
+    """Ten times the distance of latent frames of clips cut to whole multiples of 32 frames."""
+
+    def features(motions: list) -> np.ndarray:
+        clips = [m.poses[: len(m.poses) // 32 * 32] for m in motions]
+        return np.concatenate([judge.autoencoder.latents([clip]) for clip in clips])
+
+    wanted = oracle.frechet(features(corpus.recorded), features(corpus.random_clips(0)))
+    found = rows["random clip"]["runs"][0]["published.fgd"]
+    assert found == pytest.approx(wanted, rel=1e-3) and found > 1e-7
 
 
 def test_every_figure_is_of_a_mode_and_within_its_interval(rows: dict[str, dict]) -> None:
