@@ -78,7 +78,24 @@ def stage_config(name: str, values: Mapping[str, Any], where: str) -> Config:
             raise UserError(f"{where}: size is {size!r}, expected small or paper")
         base = _load(_PRESETS[name])(preset, size)
         values = _merged(base.model_dump(), values)
-    return make_config(stage_named(name).config_type, values, where)
+    config_type = stage_named(name).config_type
+    if name not in _PRESETS:
+        values = _merged(_defaults_within(config_type, values), values)
+    return make_config(config_type, values, where)
+
+
+def _defaults_within(config_type: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the defaults of a config set within those of its parts that `values` change.
+
+    Without it, one value of a part would put the rest back to what the part's own type says.
+    """
+    return {
+        name: field.default.model_dump(exclude_unset=True)
+        for name, field in config_type.model_fields.items()
+        if isinstance(field.default, Config)
+        and type(field.default) is field.annotation
+        and isinstance(values.get(name), Mapping)
+    }
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

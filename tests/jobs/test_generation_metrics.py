@@ -12,7 +12,11 @@ from gestray.artifacts import Stage, StageResult, StageRun, run_stage
 from gestray.encoders.config import preset
 from gestray.encoders.model import DualEncoder
 from gestray.errors import UserError
-from gestray.metrics.fgd import MotionAutoencoder, MotionAutoencoderConfig
+from gestray.metrics.fgd import (
+    MotionAutoencoder,
+    MotionAutoencoderConfig,
+    MotionAutoencoderTraining,
+)
 from gestray.metrics.generation.measure import FIGURES
 from gestray.reports.generation import GenerationReport, generation_tables, render
 from gestray.store import Folder
@@ -21,6 +25,7 @@ from gestray.views.catalog import read_columns
 from jobs.encoder import PhraseEmbedder
 from jobs.generation_encoder import EncoderJudge
 from jobs.generation_metrics import Corpus, Judge, MetricsConfig
+from jobs.stages import stage_config
 from jobs.vectors import matrix
 from tests.metrics.generation import published_oracle as oracle
 
@@ -163,6 +168,13 @@ def test_an_encoder_sees_the_motion_of_the_row(corpus: Corpus, tmp_path: Path) -
     assert recorded != swapped
     lacking = judge.parts([None, *corpus.recorded[1:]])
     assert lacking[0] == {} and lacking[1:] != [{}] * len(lacking[1:])
+
+
+def test_one_value_of_a_part_leaves_the_rest_as_the_stage_has_it() -> None:
+    config = stage_config("metrics.train-fgd", {"loop": {"steps": 7}}, "test")
+    assert isinstance(config, MotionAutoencoderTraining)
+    assert config.loop == MotionAutoencoderTraining().loop.model_copy(update={"steps": 7})
+    assert config.windows == MotionAutoencoderTraining().windows
 
 
 def test_the_report_names_modes_and_what_is_missing(rows: dict[str, dict]) -> None:
