@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,15 @@ from gestray.speech.audio import SAMPLE_RATE, pcm16_to_float, read_audio
 from gestray.speech.features import end_of_frame, frames_in
 from gestray.speech.words import MAX_WORDS_BYTES, Word, decode_text, read_words, words_of_text
 from jobs.display import progress, remarks
+from jobs.retrieved import Inserted
 
 #: Words that begin this much after the end of a recording are not of it, seconds.
 BEYOND_S = 1.0
 
 _AT_ONCE_BYTES = 10 * 2 * SAMPLE_RATE  # ten seconds
+
+
+Retrieve = Callable[[np.ndarray, Sequence[Word]], tuple[np.ndarray, list[Inserted]]]
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Generated:
     Attributes:
         first_motion_ms: from the start of generating to the first frames.
         real_time_factor: seconds of motion a second, features of speech included.
+        gestures: recorded ones that were put under words, or could not be.
     """
 
     out: str
@@ -43,6 +48,7 @@ class Generated:
     words: int
     first_motion_ms: float
     real_time_factor: float
+    gestures: list[Inserted]
 
 
 class Recording:
@@ -143,8 +149,14 @@ def generate(
     speaker: str | None,
     seed: int,
     temperature: float,
+    retrieve: Retrieve | None = None,
 ) -> Generated:
-    """Write the motion for a recording, in the format that the file's name asks for."""
+    """Write the motion for a recording, in the format that the file's name asks for.
+
+    Args:
+        retrieve: puts recorded gestures under words; of poses and words gives poses and what
+            was wanted.
+    """
     from gestray.generators.model import CodeGenerator
     from gestray.generators.npz import write_npz
 
@@ -161,7 +173,8 @@ def generate(
                 track(done)
                 yield part
 
-    if out.suffix == ".npz":
+    inserted: list[Inserted] = []
+    if out.suffix == ".npz" and retrieve is None:
         write_npz(out, parts(), frames)  # as it comes: an hour stays small
         took = time.monotonic() - began
     else:
@@ -169,7 +182,7 @@ def generate(
             made = Path(work) / "motion.npz"
             write_npz(made, parts(), frames)
             took = time.monotonic() - began
-            _export(made, recording, out)
+            inserted = _export(made, recording, out, retrieve)
     return Generated(
         out=str(out),
         generator=artifact.uri,
@@ -180,14 +193,21 @@ def generate(
         words=len(recording.words),
         first_motion_ms=first_ms,
         real_time_factor=frames / 30 / took,
+        gestures=inserted,
     )
 
 
-def _export(made: Path, recording: Recording, out: Path) -> None:
-    """The motion of an npz in another format, with its speech."""
+def _export(
+    made: Path, recording: Recording, out: Path, retrieve: Retrieve | None
+) -> list[Inserted]:
+    """The motion of an npz in the format of `out`, with its speech and retrieved gestures."""
     from gestray.motion.export import MotionClip, export_motion
 
     with np.load(made, allow_pickle=False) as arrays:
         poses, trans, expressions = (arrays[n] for n in ("poses", "trans", "expressions"))
+    inserted: list[Inserted] = []
+    if retrieve is not None:
+        poses, inserted = retrieve(poses, recording.words)
     clip = MotionClip(poses, trans, expressions, audio=bytes(recording.pcm16))
     export_motion(clip, out)
+    return inserted

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +23,11 @@ from jobs.command import (
     run_by_hand,
 )
 from jobs.display import metrics_table, remarks, results
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from gestray.generators.marks import Mark
 
 app = group("Speech to motion.")
 metrics = group("What figures need to be trained beforehand.")
@@ -120,6 +126,12 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest.")] = 1.0,
     voice: Annotated[str, typer.Option(help="Of espeak-ng, for --text.")] = "en-us",
     uri: Annotated[str | None, typer.Option("--generator", help="The newest otherwise.")] = None,
+    rag: Annotated[
+        bool, typer.Option("--rag", help="Put retrieved gestures under words that deserve one.")
+    ] = False,
+    index: Annotated[
+        str | None, typer.Option(help="Of recorded gestures, to retrieve; the newest otherwise.")
+    ] = None,
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
@@ -127,11 +139,13 @@ def generate(
 
     Examples: `gestray generate --text "I have no idea" --out idea.npz`; `gestray generate --audio
     talk.wav --textgrid talk.TextGrid --speaker scott --out talk.npz`; `gestray generate --audio
-    talk.mp3 --transcript talk.txt --out talk.mp4`. Formats: docs/exports.md.
+    talk.mp3 --transcript talk.txt --out talk.mp4`. Formats: docs/exports.md. A text may ask for
+    gestures, retrieved from an index: `--text 'I have <mark name="gesture:shrug"/> no idea'`.
     """
     from dataclasses import asdict
 
     from gestray.artifacts import newest, open_artifact
+    from gestray.generators.marks import read_marks
     from gestray.motion.export import check_export
     from jobs import generate as job
 
@@ -147,12 +161,47 @@ def generate(
     else:
         found = newest(Folder(store or default_store()), "generator")
         remarks.print(f"[dim]generator: newest is {found.uri}[/dim]", soft_wrap=True)
+    marks: list[Mark] = []
     if audio is None:
-        recording = job.spoken(text or "", voice)
+        plain, marks = read_marks(text or "")
+        recording = job.spoken(plain, voice)
     else:
         recording = job.recorded(audio, textgrid, transcript)
-    made = asdict(job.generate(found, recording, out, speaker, seed, temperature))
+    retrieve = _retrieving(index, store, marks, rag) if rag or marks else None
+    made = asdict(job.generate(found, recording, out, speaker, seed, temperature, retrieve))
     if as_json:
         print_json(made)
+        return
+    gestures = made.pop("gestures")
+    results.print(metrics_table("generate", made))
+    if gestures:
+        results.print(_gestures_table(gestures))
+
+
+def _retrieving(
+    index: str | None, store: str | None, marks: list[Mark], choose: bool
+) -> Callable[..., Any]:
+    """What puts gestures of an index under words."""
+    from gestray.artifacts import newest, open_artifact
+    from jobs.retrieved import RecordedGestures
+
+    if index:
+        found = open_artifact(Folder(index), "index")
     else:
-        results.print(metrics_table("generate", made))
+        found = newest(Folder(store or default_store()), "index")
+        remarks.print(f"[dim]index: newest is {found.uri}[/dim]", soft_wrap=True)
+    gestures = RecordedGestures(found)
+    return lambda poses, words: gestures.put_into(poses, words, marks, choose)
+
+
+def _gestures_table(gestures: list[dict[str, Any]]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="gestures", title_justify="left", box=None, pad_edge=False)
+    for column in ("word", "at", "clip", "score", "asked for", "outcome"):
+        table.add_column(column, justify="right" if column in ("at", "score") else "left")
+    for one in gestures:
+        row = (one["word"], f"{one['start_s']:.2f} s", one["clip"] or "", f"{one['score']:.3f}")
+        table.add_row(*map(escape, (*row, one["asked"] or "", one["outcome"])))
+    return table

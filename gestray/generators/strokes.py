@@ -40,7 +40,7 @@ _TRACKED = tuple(
 )
 # Of the recording before the preparation and after the retraction: where it comes to rest, and
 # without which the way in would look like a part of the gesture.
-_AROUND_S = 0.15
+_AROUND_S = 0.2
 _WAYS_S = (0.3, 0.4, 0.55, 0.75, 1.0, 1.3)
 
 Outcome = Literal["placed", "no room", "too fast"]

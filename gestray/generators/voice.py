@@ -62,6 +62,11 @@ def speak(text: str, voice: str = "en-us", words_per_minute: int = 160) -> Speec
     return _joined(sentences, done.stdout)
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a text as `speak` says them, one after the other."""
+    return [word for part in _SENTENCES.split(text) for word in _words(part)]
+
+
 def _words(text: str) -> list[str]:
     """What of a sentence espeak-ng is given: words of ASCII letters and digits."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
