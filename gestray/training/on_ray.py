@@ -148,7 +148,9 @@ def _train_worker(setup: dict[str, Any]) -> Any:
     passes = config.steps * config.accumulate
 
     def batches(first: int) -> Iterator[pa.Table]:
-        return data.stream.ray_batches(lanes, first, passes - first, config.compute.readers)
+        elastic = config.compute.fewest < config.compute.workers
+        readers = config.compute.readers
+        return data.stream.ray_batches(lanes, first, passes - first, readers, beside=elastic)
 
     def tell(what: Row | str) -> None:
         try:

@@ -57,11 +57,21 @@ class SampleStream:
         return rebatch(parts, lanes, self.plan.samples_per_lane, steps)
 
     def ray_batches(
-        self, lanes: Sequence[int], first_step: int, steps: int, readers: int = 1
+        self,
+        lanes: Sequence[int],
+        first_step: int,
+        steps: int,
+        readers: int = 1,
+        beside: bool = False,
     ) -> Iterator[pa.Table]:
-        """As `local_batches`, with `readers` Ray tasks reading ahead."""
+        """As `local_batches`, with `readers` Ray tasks reading ahead.
+
+        Args:
+            beside: they run on this node and hold no CPU, for a group of workers that takes
+                every CPU there is would wait for them for ever.
+        """
         share = OBJECT_STORE_SHARE * len(lanes) / self.plan.lanes
-        parts = self._ray_parts(self.plan.chunks(lanes, first_step, steps), readers, share)
+        parts = self._ray_parts(self.plan.chunks(lanes, first_step, steps), readers, share, beside)
         return rebatch(parts, lanes, self.plan.samples_per_lane, steps)
 
     def read_chunk(self, chunk: Chunk, refs: Mapping[int, TakeRef] | Sequence[TakeRef]) -> pa.Table:
@@ -82,9 +92,17 @@ class SampleStream:
         rows = rows.append_column(PLACE, pa.array(np.concatenate(places).astype(np.int32)))
         return rows.append_column(LANE, pa.array(np.full(len(chunk), chunk.lane, dtype=np.int32)))
 
-    def _ray_parts(self, chunks: Iterator[Chunk], readers: int, share: float) -> Iterator[pa.Table]:
+    def _ray_parts(
+        self, chunks: Iterator[Chunk], readers: int, share: float, beside: bool
+    ) -> Iterator[pa.Table]:
         import ray
         import ray.data
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        held: dict[str, Any] = {"num_cpus": 0.5}
+        if beside:
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), True)
+            held = {"num_cpus": 0, "scheduling_strategy": here}
 
         object_store_bytes = ray.cluster_resources().get("object_store_memory", 0)
         limits = ray.data.ExecutionResources(object_store_memory=share * object_store_bytes)
@@ -108,7 +126,7 @@ class SampleStream:
                 batch_size=1,
                 batch_format="pandas",
                 compute=ray.data.TaskPoolStrategy(size=readers),
-                num_cpus=0.5,
+                **held,
             )
             arriving: Iterator[Any] = iter(
                 parts.iter_batches(

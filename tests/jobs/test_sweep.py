@@ -366,6 +366,7 @@ def test_a_killed_sweep_goes_on_and_its_best_is_an_artifact_like_any_other(
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_sixteen_trials_with_asha_name_the_winner_of_the_whole_grid(
     store, tmp_path, gestray, start, ray_cluster
 ):

@@ -36,7 +36,8 @@ class Watched:
     Args:
         inner: the task.
         seen: folder of the lines.
-        pause_s: a step takes at least so long, so that there is a middle to kill it in.
+        pause_s: a step takes at least so long, so that there is a middle to kill it in; until
+            a file `hurry` lies in `seen`.
     """
 
     inner: Any
@@ -72,7 +73,8 @@ class Watched:
             line = json.dumps({"step": step, "samples": samples})
             with (self.seen / f"{os.getpid()}.jsonl").open("a") as file:
                 file.write(line + "\n")
-            time.sleep(self.pause_s)
+            if not (self.seen / "hurry").exists():
+                time.sleep(self.pause_s)
         return self.inner.loss(model, batch, step)
 
 

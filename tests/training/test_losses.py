@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from cluster.local import LocalCluster, NodeSpec
@@ -49,6 +50,7 @@ class Nodes:
 
     cluster: LocalCluster
     names: list[str]
+    cpus: int = 2
     made: int = 0
 
     def lose(self, name: str) -> None:
@@ -58,7 +60,7 @@ class Nodes:
     def add(self) -> str:
         self.made += 1
         name = f"worker{self.made}"
-        self.cluster.add(NodeSpec(name, {"CPU": 2}))
+        self.cluster.add(NodeSpec(name, {"CPU": self.cpus}))
         self.names.append(name)
         return name
 
@@ -83,6 +85,11 @@ class Run:
     kind: str
     compute: dict[str, Any]
     pause_s: float = 0.15
+    steps: int = STEPS
+
+    @property
+    def loop(self) -> dict[str, Any]:
+        return {**LOOP, "steps": self.steps, "compute": self.compute}
 
     @property
     def target(self) -> Folder:
@@ -93,7 +100,7 @@ class Run:
         (self.folder / "seen").mkdir(exist_ok=True, parents=True)
         setup = {
             "kind": self.kind,
-            "loop": {**LOOP, "compute": self.compute},
+            "loop": self.loop,
             "takes": self.takes.uri,
             "target": self.target.uri,
             "seen": str(self.folder / "seen"),
@@ -136,23 +143,23 @@ class Run:
 
     def losses(self) -> list[float]:
         rows = [json.loads(line) for line in self.target.read_bytes(LOG).splitlines()]
-        assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+        assert [row["step"] for row in rows] == list(range(1, self.steps + 1))
         return [row["loss"] for row in rows]
 
     def check_samples(self) -> int:
         """Every step saw the plan's samples, each time it was done; returns how often that was."""
-        task, loop = make_task(self.kind, {**LOOP, "compute": self.compute})
+        task, loop = make_task(self.kind, self.loop)
         stream = training_data(task, loop, self.takes).stream
         lanes = range(stream.plan.lanes)
         watched = Watched(task, self.folder)
         expected = [
             sorted(watched.collate(table)["_seen"])
-            for table in stream.local_batches(lanes, 0, STEPS)
+            for table in stream.local_batches(lanes, 0, self.steps)
         ]
         # A rank's part of a step, as often as it was begun. Ranks write to files of their own.
-        parts: dict[int, set[tuple[str, ...]]] = {step: set() for step in range(STEPS)}
+        parts: dict[int, set[tuple[str, ...]]] = {step: set() for step in range(self.steps)}
         begun = 0
-        for file in (self.folder / "seen").iterdir():
+        for file in (self.folder / "seen").glob("*.jsonl"):
             for line in file.read_text().splitlines():
                 seen = json.loads(line)
                 parts[seen["step"]].add(tuple(seen["samples"]))
@@ -169,7 +176,7 @@ class Run:
 def undisturbed(run: Run) -> list[float]:
     """Losses of the same training with nothing lost: alone for one worker, else on the cluster."""
     if run.compute["workers"] == 1:
-        task, loop = make_task(run.kind, {**LOOP, "compute": run.compute})
+        task, loop = make_task(run.kind, run.loop)
         rows: list[dict[str, Any]] = []
         with one_thread():
             train_alone(task, loop, run.takes, rows.append)
@@ -186,14 +193,15 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def workers_at(nodes: Nodes) -> dict[str, int]:
     """Node name → process id of a training worker there."""
-    import psutil
-
     found = {}
     for name in nodes.names:
         family = psutil.Process(nodes.cluster.pid(name)).children(recursive=True)
         for member in family:
-            if "RayTrainWorker" in " ".join(member.cmdline()):
-                found[name] = member.pid
+            try:
+                if "RayTrainWorker" in " ".join(member.cmdline()):
+                    found[name] = member.pid
+            except psutil.NoSuchProcess:  # it has ended meanwhile
+                continue
     return found
 
 
@@ -252,24 +260,35 @@ def test_what_is_lost_at_random_steps_changes_nothing(nodes, takes, tmp_path, ki
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_group_shrinks_when_a_node_is_lost_and_grows_when_one_comes(nodes, takes, tmp_path):
-    """2 → 1 → 2 workers: the same batches and rate, so the same losses but for rounding."""
+@pytest.mark.timeout(1800)
+def test_a_group_shrinks_when_a_node_is_lost_and_grows_when_one_comes(takes, tmp_path):
+    """2 → 1 → 2 workers: the same batches and rate, so the same losses but for rounding.
+
+    Nodes of one CPU, which a worker takes: readers must do without.
+    """
+    with LocalCluster([NodeSpec("head", {"CPU": 0})]) as cluster:
+        nodes = Nodes(cluster, [], cpus=1)
+        nodes.add()
+        nodes.add()
+        _shrink_and_grow(nodes, takes, tmp_path)
+
+
+def _shrink_and_grow(nodes: Nodes, takes: Folder, tmp_path: Path) -> None:
     compute = {"workers": 2, "min_workers": 1, "resize_every_s": 2.0, "max_failures": 3}
-    run = Run(nodes, takes, tmp_path, "tokenizer", compute, pause_s=2.0)
+    run = Run(nodes, takes, tmp_path, "tokenizer", compute, pause_s=2.0, steps=96)
     process = run.start()
     run.wait_for(process, 5)
-    before = workers_at(nodes)
-    nodes.lose(next(iter(before)))
-    run.wait_for(process, 11)
+    nodes.lose(next(iter(workers_at(nodes))))
+    run.wait_for(process, 8)
     assert len(workers_at(nodes)) == 1
     nodes.add()
-    run.wait_for(process, 18)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 150
     while len(workers_at(nodes)) != 2 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert len(workers_at(nodes)) == 2
+    (run.folder / "seen" / "hurry").touch()
     run.finish(process)
-    whole = Run(nodes, takes, tmp_path / "whole", "tokenizer", {"workers": 1}, 0.0)
+    whole = Run(nodes, takes, tmp_path / "whole", "tokenizer", {"workers": 1}, 0.0, run.steps)
     assert run.losses() == pytest.approx(undisturbed(whole), rel=ELASTIC)
     run.check_samples()
 
