@@ -49,7 +49,7 @@ def embedder(name: str, folder: Path, fine: bool, **changes: object) -> PhraseEm
     torch.manual_seed(0)
     training = training_of(name, **changes)
     DualEncoder(training.model).save_pretrained(str(folder))
-    return PhraseEmbedder(Folder(str(folder)), training, batch_size=4, fine=fine)
+    return PhraseEmbedder(Folder(str(folder)), training, batch_size=4, fine=fine, split=None)
 
 
 def test_takes_without_what_a_method_needs_are_named(spoken):

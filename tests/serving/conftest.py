@@ -92,7 +92,7 @@ def store(takes: Folder, tmp_path_factory: pytest.TempPathFactory) -> Folder:
     encoder = _made(store, "encoder", "direct", untrained, training, takes=stored)
 
     def embed(run: StageRun) -> int:
-        embedder = PhraseEmbedder(encoder.folder, training, 32, fine=False)
+        embedder = PhraseEmbedder(encoder.folder, training, None, 32, fine=False)
         tables = (
             embedder(ref, read_columns(stored.folder, ref, embedder.columns)) for ref in catalog
         )
