@@ -52,7 +52,8 @@ def stdout_for_results() -> Iterator[None]:
             sys.stdout = python_stdout
             os.dup2(original, 1)
             os.close(original)
-            results.file = sys.stdout
+            # None is whatever standard output is when something is printed.
+            results.file = None  # type: ignore[assignment]
 
 
 class Tracker(Protocol):
