@@ -108,7 +108,7 @@ def entrypoint_problem(entrypoint: str) -> str | None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jobs.stages.choose_inputs", lambda *_: {})
         patch.setattr("jobs.stages.run_named", reached)
-        patch.setattr("jobs.pipeline.run_named", reached)
+        patch.setattr("jobs.side_by_side.run_named", reached)
         patch.setenv("GESTRAY_STORE", "s3://bucket/store")
         result = CliRunner().invoke(app, words[3:])
     if isinstance(result.exception, _Reached):

@@ -347,10 +347,8 @@ def test_a_killed_sweep_goes_on_and_its_best_is_an_artifact_like_any_other(
     page = artifact.folder.read_bytes("report.html").decode()
     assert "Parallel coordinates" in page and "Synthetic" not in page.split("<h1>")[0][-200:]
     best = open_artifact(Folder(report["best_artifact"]), "tokenizer")
-    assert (
-        best.manifest.config["loop"]["learning_rate"]
-        == report["metrics"]["best.loop.learning_rate"]
-    )
+    for key in ("codebook_size", "quantizers"):
+        assert best.manifest.config["model"][key] == report["metrics"][f"best.model.{key}"]
 
     # The pipeline finds the model made, and goes on from it.
     run = gestray("run", artifact.folder.path("best.yaml"), "--json")
