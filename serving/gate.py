@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from starlette import status
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
@@ -55,17 +56,21 @@ class Gate:
     body_bytes: int
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
-        if connection["type"] != "http":
+        if connection["type"] == "lifespan":
             await self.app(connection, receive, send)
+            return
+        if connection["type"] != "http":
+            # There are no web sockets yet, and none may come that nobody checks.
+            await send({"type": "websocket.close", "code": status.WS_1008_POLICY_VIOLATION})
             return
         request_id = uuid.uuid4().hex
         connection.setdefault("state", {})["request_id"] = request_id
-        started, status, key = time.perf_counter(), 500, None
+        started, code, key = time.perf_counter(), 500, None
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal code
             if message["type"] == "http.response.start":
-                status = message["status"]
+                code = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 for name, value in _HEADERS.items():
@@ -78,7 +83,7 @@ class Gate:
         except Problem as problem:
             await problem_response(problem, request_id)(connection, receive, sending)
         finally:
-            _log(connection, request_id, key, status, time.perf_counter() - started)
+            _log(connection, request_id, key, code, time.perf_counter() - started)
 
     def _admit(self, path: str, headers: Headers) -> Key | None:
         """The key of a request that may go on.

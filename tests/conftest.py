@@ -60,17 +60,21 @@ def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def takes(synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """The takes of the synthetic corpus, ingested without a cluster."""
+def ingested(corpus: Path, folder: Folder) -> Folder:
+    """The takes of a corpus in BEAT2's layout, written to `folder` without a cluster."""
     from gestray.corpora.beat2 import list_takes, read_take
     from gestray.corpora.shards import ShardWriter
 
-    folder = Folder(str(tmp_path_factory.mktemp("takes")))
     with folder.open_output("shards/00000.parquet") as stream, ShardWriter(stream) as writer:
-        for take_id in list_takes(synthetic_corpus).take_ids:
-            writer.write(read_take(synthetic_corpus, take_id))
+        for take_id in list_takes(corpus).take_ids:
+            writer.write(read_take(corpus, take_id))
     return folder
+
+
+@pytest.fixture(scope="session")
+def takes(synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """The takes of the synthetic corpus, ingested without a cluster."""
+    return ingested(synthetic_corpus, Folder(str(tmp_path_factory.mktemp("takes"))))
 
 
 @pytest.fixture(scope="session")

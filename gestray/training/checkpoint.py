@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from gestray.config import Config, ConfigT, make_config
+from gestray.errors import UserError
 from gestray.store import Folder
 
 MODEL = "model.safetensors"
@@ -109,10 +110,19 @@ def load_pretrained(folder: Folder, build: Callable[[ConfigT], M], config_type: 
     """The model that `config.json` and `model.safetensors` of a folder describe.
 
     It is in evaluation mode on the CPU.
+
+    Raises:
+        UserError: the weights are not those of such a model, as after an update of gestray.
     """
     values = json.loads(folder.read_bytes(CONFIG))
     model = build(make_config(config_type, values, f"{folder.uri}/{CONFIG}"))
-    model.load_state_dict(load(folder.read_bytes(MODEL)))
+    try:
+        model.load_state_dict(load(folder.read_bytes(MODEL)))
+    except RuntimeError as error:
+        raise UserError(
+            f"{folder.uri}/{MODEL}: not the weights of a model that its {CONFIG} describes "
+            f"({' '.join(str(error).split())[:200]}): train it again with this version of gestray"
+        ) from None
     return model.eval()
 
 

@@ -16,6 +16,7 @@ from gestray.tokenizers.config import preset as tokenizer_preset
 from gestray.tokenizers.task import TokenizerTask
 from gestray.training.checkpoint import MODEL, save_config, save_model
 from gestray.views.catalog import read_catalog, read_columns
+from tests.conftest import ingested
 from tests.jobs.conftest import gestray
 
 __all__ = ["gestray"]
@@ -24,17 +25,11 @@ __all__ = ["gestray"]
 @pytest.fixture(scope="session")
 def speech_takes(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """Takes of a small synthetic corpus with speech, ingested without a cluster."""
-    from gestray.corpora.beat2 import list_takes, read_take
-    from gestray.corpora.shards import ShardWriter
     from gestray.corpora.synthetic import write_corpus
 
     corpus = tmp_path_factory.mktemp("speech")
     write_corpus(corpus, takes=6, seed=11, seconds=12.0, speech=True)
-    folder = Folder(str(tmp_path_factory.mktemp("speech-takes")))
-    with folder.open_output("shards/00000.parquet") as stream, ShardWriter(stream) as writer:
-        for take_id in list_takes(corpus).take_ids:
-            writer.write(read_take(corpus, take_id))
-    return folder
+    return ingested(corpus, Folder(str(tmp_path_factory.mktemp("speech-takes"))))
 
 
 @pytest.fixture(scope="session")

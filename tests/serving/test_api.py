@@ -10,9 +10,11 @@ import zipfile
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from serving.api import make_api
 from serving.config import Limits, ServingConfig
+from serving.gate import Gate
 from serving.keys import Keyring, make_key
 from serving.library import Model
 from tests.serving.conftest import InProcess
@@ -194,6 +196,16 @@ def test_pages_of_other_origins_are_not_answered(model: Model) -> None:
         assert allow not in client.options("/v1/retrieve", headers=asks).headers
         friend = asks | {"origin": "https://friend.example"}
         assert client.options("/v1/retrieve", headers=friend).headers[allow] == friend["origin"]
+
+
+def test_web_sockets_are_closed_at_the_gate() -> None:
+    async def app(connection, receive, send) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close"})
+
+    with pytest.raises(WebSocketDisconnect) as refused:
+        TestClient(Gate(app, None, 1024)).websocket_connect("/v1/any").__enter__()
+    assert refused.value.code == 1008
 
 
 def test_until_its_models_are_there_it_is_not_ready(model: Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gestray.errors import UserError
 from gestray.store import Folder
 from gestray.training.checkpoint import TrainingState
 from gestray.training.checkpoints import Checkpoints
@@ -77,3 +78,22 @@ def test_an_upload_that_fails_is_a_warning_and_the_last_one_an_error(tmp_path, m
         assert checkpoints.latest() == 30
         with pytest.raises(OSError, match="the store is away"):
             checkpoints.save(state(40), last=True)
+
+
+def test_weights_of_another_model_are_named_with_what_to_do(tmp_path):
+    import torch
+    from torch import nn
+
+    from gestray.config import Config
+    from gestray.training.checkpoint import MODEL, load_pretrained, save_config, save_model
+
+    class Width(Config):
+        width: int = 3
+
+    save_config(Width(), Folder(str(tmp_path)))
+    save_model(tmp_path / MODEL, nn.Linear(2, 2))
+    with pytest.raises(UserError, match=r"model\.safetensors: .*size mismatch.*train it again"):
+        load_pretrained(Folder(str(tmp_path)), lambda config: nn.Linear(2, config.width), Width)
+    save_model(tmp_path / MODEL, nn.Linear(2, 3))
+    model = load_pretrained(Folder(str(tmp_path)), lambda config: nn.Linear(2, config.width), Width)
+    assert model(torch.ones(1, 2)).shape == (1, 3) and not model.training
