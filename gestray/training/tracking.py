@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 from gestray.config import Config, digest
 from gestray.errors import UserError
@@ -82,7 +83,9 @@ class TensorBoard:
         from tensorboardX import SummaryWriter
 
         folder = Path(os.environ.get("GESTRAY_TENSORBOARD", "runs")) / run
-        self.writer = SummaryWriter(str(folder), flush_secs=10)
+        # Its files are named by the second: a run gone on with in the same one would overwrite.
+        suffix = f".{uuid4().hex[:8]}"
+        self.writer = SummaryWriter(str(folder), flush_secs=10, filename_suffix=suffix)
         self.writer.add_text("config", f"```json\n{config.model_dump_json(indent=2)}\n```")
 
     def row(self, step: int, figures: Mapping[str, float]) -> None:

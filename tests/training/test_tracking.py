@@ -54,6 +54,14 @@ def test_tensorboard_has_every_figure_of_every_row(takes, tmp_path, monkeypatch)
     assert {"lr", "grad_norm", "samples_per_s", "wait_share", "memory_mb"} <= set(found)
 
 
+def test_a_run_gone_on_with_in_the_same_second_overwrites_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("GESTRAY_TENSORBOARD", str(tmp_path))
+    for step in range(3):
+        with tracked(("tensorboard",), "toy-1", "store/toy-1", loop(6)) as tell:
+            tell({"step": step, "loss": 1.0})
+    assert len(list((tmp_path / "toy-1").iterdir())) == 3
+
+
 def test_mlflow_has_one_run_with_every_row(takes, tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="pip install 'gestray[mlflow]'")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
