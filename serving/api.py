@@ -34,6 +34,7 @@ from serving.config import Limits
 from serving.gate import Gate
 from serving.keys import Keyring
 from serving.library import Model
+from serving.pages import mount_assets
 from serving.problems import RESPONSES, Problem, describe, problem_response
 from serving.recordings import skeleton
 from serving.schemas import (
@@ -49,8 +50,6 @@ from serving.schemas import (
 )
 
 PAGE = Path(__file__).parent / "page"
-#: What pages share.
-ASSETS = Path(__file__).parent / "assets"
 
 _OCTETS = "application/octet-stream"
 _UPLOAD = {
@@ -100,7 +99,7 @@ def make_api(
     _retrieval(v1, service, limits)
     _recordings(v1, service)
     api.include_router(v1)
-    api.mount("/assets", StaticFiles(directory=ASSETS))
+    mount_assets(api)
     api.mount("/", StaticFiles(directory=PAGE, html=True))
     return Gate(api, keyring, limits.body_bytes)
 
@@ -242,6 +241,17 @@ def _recordings(router: APIRouter, service: Service) -> None:
     def motion(phrase_id: PhraseId, model: str | None = None) -> Response:
         """Its joints: frames and joints as uint32, rate as float32, then int16 millimetres."""
         packed = _model(service, model).packed_motion(phrase_id)
+        if packed is None:
+            raise _no_clip(phrase_id)
+        return Response(packed, media_type=_OCTETS)
+
+    @router.get(
+        "/clips/{phrase_id}/turns", tags=["recordings"], responses={200: _BINARY},
+        response_class=Response,
+    )  # fmt: skip
+    def turns(phrase_id: PhraseId, model: str | None = None) -> Response:
+        """How its joints are turned: the same header, then int16 quaternions in 1/32767."""
+        packed = _model(service, model).packed_turns(phrase_id)
         if packed is None:
             raise _no_clip(phrase_id)
         return Response(packed, media_type=_OCTETS)

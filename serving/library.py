@@ -105,6 +105,11 @@ class Model:
         span = self._span(phrase_id)
         return None if span is None else self.recordings.motion(*span)
 
+    def packed_turns(self, phrase_id: str) -> bytes | None:
+        """How the joints of a phrase are turned, as `serving.recordings.pack_turns` has them."""
+        span = self._span(phrase_id)
+        return None if span is None else self.recordings.turns(*span)
+
     def wav(self, phrase_id: str) -> bytes | None:
         """The sound of a phrase."""
         span = self._span(phrase_id)

@@ -51,6 +51,18 @@ class Recordings:
 
     def motion(self, take_id: str, start_s: float, end_s: float) -> bytes | None:
         """Joint positions of a phrase as `pack` has them; None where there is no motion."""
+        span = self._span(take_id, start_s, end_s)
+        return None if span is None else pack_places(*span)
+
+    def turns(self, take_id: str, start_s: float, end_s: float) -> bytes | None:
+        """Joint rotations of a phrase as `pack_turns` has them; None where there is no motion."""
+        span = self._span(take_id, start_s, end_s)
+        return None if span is None else pack_turns(*span)
+
+    def _span(
+        self, take_id: str, start_s: float, end_s: float
+    ) -> tuple[NDArray[np.float32], float] | None:
+        """Poses of a phrase (T, 165) and how many of them make a second."""
         from gestray.corpora.take import FPS
 
         poses = self._poses(take_id) if take_id in self._refs else None
@@ -58,7 +70,7 @@ class Recordings:
             return None
         span = poses[round(start_s * FPS) : round(end_s * FPS)]
         step = 1 + len(span) // _MOST_FRAMES
-        return pack(_positions(span[::step]), FPS / step)
+        return span[::step], FPS / step
 
     def has_audio(self, take_id: str) -> bool:
         """Whether a take has sound."""
@@ -101,6 +113,39 @@ def pack(positions: NDArray[np.float32], fps: float) -> bytes:
     return _HEADER.pack(*positions.shape[:2], fps) + millimetres.tobytes()
 
 
+def pack_places(poses: NDArray[np.float32], fps: float) -> bytes:
+    """Where the joints of poses (T, 165) are, as `pack` has it: seen from the front."""
+    import torch
+
+    from gestray.motion.kinematics import joint_positions
+
+    with torch.inference_mode():
+        found = joint_positions(torch.from_numpy(poses.copy())).numpy()
+    return pack((found - found[:, :1]) @ _facing(found), fps)
+
+
+def pack_turns(poses: NDArray[np.float32], fps: float) -> bytes:
+    """How the joints of poses (T, 165) are turned against their parents: seen from the front.
+
+    The header is that of `pack`; then int16 unit quaternions x, y, z, w in 1/32767, as the
+    nodes of the avatar take them. The pelvis stays where it is.
+    """
+    import roma
+    import torch
+
+    from gestray.motion.kinematics import joint_positions
+
+    with torch.inference_mode():
+        turned = torch.from_numpy(poses.reshape(len(poses), -1, 3).copy())
+        across = joint_positions(torch.from_numpy(poses.copy())).numpy()
+        quaternions = roma.rotvec_to_unitquat(turned)
+        front = torch.from_numpy(_facing(across).T.copy())
+        root = roma.rotmat_to_unitquat(front).expand(len(poses), 4)
+        quaternions[:, 0] = roma.quat_product(root, quaternions[:, 0])
+    whole = np.rint(quaternions.numpy() * 32767).astype("<i2")
+    return _HEADER.pack(*whole.shape[:2], fps) + whole.tobytes()
+
+
 def skeleton() -> dict[str, Any]:
     """How the joints make a figure: bones as (from, to, part), and where head and wrists are."""
 
@@ -121,17 +166,12 @@ def skeleton() -> dict[str, Any]:
     return {"bones": bones, "head": joint("head"), "neck": joint("neck"), "wrists": wrists}
 
 
-def _positions(poses: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(T, 55, 3) in metres, y up, turned so that the speaker on average looks along z."""
-    import torch
+def _facing(positions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What rows of positions (T, J, 3) are multiplied by, so that the speaker looks along z.
 
-    from gestray.motion.kinematics import joint_positions
-
-    with torch.inference_mode():
-        found = joint_positions(torch.from_numpy(poses.copy())).numpy()
-    found = found - found[:, :1]
-    across = found[:, joint("left_shoulder")] - found[:, joint("right_shoulder")]
+    On average, about the vertical.
+    """
+    across = positions[:, joint("left_shoulder")] - positions[:, joint("right_shoulder")]
     x, z = across[:, [0, 2]].mean(axis=0)
     length = float(np.hypot(x, z)) or 1.0
-    turn = np.array([[x, 0, -z], [0, length, 0], [z, 0, x]], np.float32) / length
-    return found @ turn
+    return np.array([[x, 0, -z], [0, length, 0], [z, 0, x]], np.float32) / length

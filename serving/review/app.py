@@ -34,10 +34,10 @@ def make_app(desk: Desk, token: str, port: int) -> ASGIApp:
     # Read once, and asked for by name: no request becomes a path.
     server = resources.files("serving")
     page = {
-        entry.name: (entry.read_bytes(), _TYPES[entry.name.rpartition(".")[2]])
+        entry.name: (entry.read_bytes(), _TYPES[kind])
         for folder in (server / "assets", server / "review" / "page")
         for entry in folder.iterdir()
-        if entry.is_file()
+        if (kind := entry.name.rpartition(".")[2]) in _TYPES
     }
 
     def asset(request: Request) -> Response:

@@ -67,6 +67,8 @@ def test_a_clip_has_its_words_its_motion_and_no_sound(client: TestClient, model:
     frames, joints, fps = struct.unpack_from("<IIf", packed)
     assert (frames, joints, fps) == (round(30 * length), 55, 30)
     assert len(packed) == 12 + 2 * 3 * frames * joints
+    turns = client.get(f"/v1/clips/{row['phrase_id']}/turns").content
+    assert turns[:12] == packed[:12] and len(turns) == 12 + 2 * 4 * frames * joints
     assert not clip["has_audio"]
     problem(client.get(f"/v1/clips/{row['phrase_id']}/audio"), 404)
 
@@ -83,7 +85,7 @@ def test_a_clip_has_its_words_its_motion_and_no_sound(client: TestClient, model:
     ],
 )
 def test_an_id_that_is_none_opens_nothing(client: TestClient, phrase: str) -> None:
-    for part in ("", "/motion", "/audio"):
+    for part in ("", "/motion", "/turns", "/audio"):
         assert client.get(f"/v1/clips/{phrase}{part}").status_code in (404, 422)
 
 
@@ -182,6 +184,7 @@ def test_only_a_key_with_the_scope_may_ask(model: Model) -> None:
         # The page and health are for everybody: there is nothing in them.
         assert client.get("/").status_code == client.get("/healthz").status_code == 200
         assert client.get("/page.css").status_code == 200
+        assert client.get("/assets/avatar.glb").content[:4] == b"glTF"
 
 
 def test_pages_of_other_origins_are_not_answered(model: Model) -> None:

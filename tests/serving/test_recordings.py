@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from gestray.motion.skeleton import JOINT_NAMES, joint
 from gestray.views.catalog import read_catalog
@@ -84,3 +85,26 @@ def test_the_sound_of_a_phrase_is_what_was_recorded_then(takes, tmp_path):
     assert np.array_equal(found, samples[24_000:36_000])
     assert recordings.has_audio(ref.take_id) and not Recordings(takes).has_audio(ref.take_id)
     assert Recordings(takes).wav(ref.take_id, 0, 1) is None
+
+
+def test_turns_put_the_joints_where_places_say(takes):
+    """A second way to the same figure: the avatar's nodes, and the joints as they are sent."""
+    from gestray.motion.skeleton import PARENTS, REST_OFFSETS
+
+    recordings = Recordings(takes)
+    ref = read_catalog(takes)[0]
+    places, _ = unpack(recordings.motion(ref.take_id, 1.0, 3.0))
+    packed = recordings.turns(ref.take_id, 1.0, 3.0)
+    frames, joints, fps = struct.unpack_from("<IIf", packed)
+    quaternions = np.frombuffer(packed, "<i2", offset=12).reshape(frames, joints, 4) / 32767
+    assert (frames, joints, fps) == (60, 55, 30)
+    assert np.abs(np.linalg.norm(quaternions, axis=-1) - 1).max() < 1e-4
+    turned = (
+        Rotation.from_quat(quaternions.reshape(-1, 4)).as_matrix().reshape(frames, joints, 3, 3)
+    )
+    world, found = turned.copy(), np.zeros((frames, joints, 3))
+    for j in range(1, joints):
+        parent = PARENTS[j]
+        world[:, j] = world[:, parent] @ turned[:, j]
+        found[:, j] = found[:, parent] + world[:, parent] @ REST_OFFSETS[j]
+    assert np.abs(found - places).max() < 0.002
