@@ -26,7 +26,7 @@ from gestray.errors import UserError
 from gestray.form import GesturePhases, PhysicalForm
 from gestray.generators.contract import Speech
 from gestray.generators.windows import meaning_of
-from gestray.metrics.fgd import MotionAutoencoder, frechet_distance
+from gestray.metrics.fgd import Moments, MotionAutoencoder, frechet_distances
 from gestray.metrics.generation import published
 from gestray.metrics.generation.figures import Part, draws, interval, mean
 from gestray.metrics.generation.measure import Moved, Spoken, mean_joint_speeds, measure
@@ -274,8 +274,14 @@ class Judge:
         self, corpus: Corpus, autoencoder: MotionAutoencoder, encoder: EncoderJudge | None = None
     ) -> None:
         self.corpus, self.autoencoder, self.encoder = corpus, autoencoder, encoder
-        self.real = [self._of_take(m, {}) for m in corpus.recorded]
-        self.draws = draws(len(self.real), corpus.config.resamples)
+        real = [self._of_take(moved, {}) for moved in corpus.recorded]
+        self.real = {
+            "latents": Moments.of([take.latents for take in real]),
+            "whole": Moments.of([take.whole for take in real]),
+        }
+        self.draws = draws(len(real), corpus.config.resamples)
+        # How often each draw has each take (R, S).
+        self.times = (self.draws[:, :, None] == np.arange(len(real))).sum(axis=1)
 
     def scores(self, runs: Sequence[Sequence[Moved | None]]) -> dict[str, Any]:
         """Means over runs, their intervals over takes, and each run's own figures.
@@ -350,8 +356,9 @@ class Judge:
 
     def _figures(self, run: Sequence[OfTake | None]) -> dict[str, float]:
         named = self._named(run)
-        fgd = self._fgd(run, np.arange(len(run)))
-        return {**fgd, **{name: mean(parts) for name, parts in named.items()}}
+        fgd = self._fgd(run, np.ones((1, len(run))))
+        figures = {name: float(value[0]) for name, value in fgd.items() if np.isfinite(value[0])}
+        return {**figures, **{name: mean(parts) for name, parts in named.items()}}
 
     def _named(self, run: Sequence[OfTake | None]) -> dict[str, list[Part]]:
         """Parts of every figure, one a take."""
@@ -361,24 +368,27 @@ class Judge:
             for name in names
         }
 
-    def _fgd(self, run: Sequence[OfTake | None], takes: np.ndarray) -> dict[str, float]:
-        """Of takes as drawn; a take without motion is missing on the generated side alone."""
-        chosen = [run[take] for take in takes]
-        made = [take for take in chosen if take is not None]
-        if not made:
-            return {}
-        real = [self.real[take] for take in takes]
-        fgd = frechet_distance(*(np.concatenate([t.latents for t in s]) for s in (real, made)))
-        figures = {"fgd": fgd, "corrected.fgd": fgd}
-        sides = [np.concatenate([t.whole for t in side]) for side in (real, made)]
-        if all(len(side) > 1 for side in sides):
-            figures["published.fgd"] = 10 * frechet_distance(*sides)
-        return figures
+    def _fgd(self, run: Sequence[OfTake | None], times_RS: np.ndarray) -> dict[str, np.ndarray]:
+        """(R,) of takes drawn so many times each; NaN where too little is left.
+
+        A take without motion is missing on the generated side alone.
+        """
+        there = [number for number, take in enumerate(run) if take is not None]
+        found = {}
+        for name, scale, column in (("fgd", 1.0, "latents"), ("published.fgd", 10.0, "whole")):
+            made = Moments.of([getattr(run[number], column) for number in there])
+            sides = self.real[column].drawn(times_RS), made.drawn(times_RS[:, there])
+            enough = np.minimum(*(side.number for side in sides)) > 1
+            values = np.full(len(times_RS), np.nan)
+            kept = [Moments(*(part[enough] for part in side)) for side in sides]
+            values[enough] = scale * frechet_distances(*kept)
+            found[name] = values
+        return {"corrected.fgd": found["fgd"], **found}
 
     def _intervals(
         self, judged: Sequence[Sequence[OfTake | None]]
     ) -> dict[str, tuple[float, float]]:
-        if not len(self.draws) or len(self.real) < 2:
+        if not len(self.draws) or len(self.corpus.recorded) < 2:
             return {}
         found = {}
         each = [self._named(run) for run in judged]
@@ -387,15 +397,11 @@ class Judge:
             pooled = np.sum([named[name] for named in each], axis=0)
             if (between := interval(pooled, self.draws)) is not None:
                 found[name] = between
-        drawn = [[self._fgd(run, draw) for run in judged] for draw in self.draws]
-        for name in ("fgd", "corrected.fgd", "published.fgd"):
-            values = [
-                np.mean([figures[name] for figures in runs])
-                for runs in drawn
-                if all(name in figures for figures in runs)
-            ]
-            if values:
-                low, high = np.quantile(values, (0.025, 0.975))
+        drawn = [self._fgd(run, self.times) for run in judged]
+        for name in drawn[0]:
+            values = np.mean([fgd[name] for fgd in drawn], axis=0)
+            if np.isfinite(values).any():
+                low, high = np.nanquantile(values, (0.025, 0.975))
                 found[name] = float(low), float(high)
         return found
 

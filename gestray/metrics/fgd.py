@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -132,17 +133,70 @@ class MotionAutoencoderTask:
         return parts["rotation"] + parts["velocity"], parts
 
 
-def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Between the Gaussians of two sets of vectors (N, D) and (M, D), N and M at least 2.
+class Moments(NamedTuple):
+    """What a Gaussian is estimated from: of a union of sets of vectors, moments add up.
 
-    |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) (Dowson and Landau 1982). The trace of the root is
-    taken of √Σ₁ Σ₂ √Σ₁, which has the same eigenvalues and is symmetric, so that no complex
-    numbers and no iteration come in.
+    Attributes:
+        number: of vectors (…), at least 2 where a Gaussian is asked for.
+        sum: of the vectors (…, D).
+        outer: sum of their outer products (…, D, D).
     """
+
+    number: np.ndarray
+    sum: np.ndarray
+    outer: np.ndarray
+
+    @classmethod
+    def of(cls, sets: Sequence[np.ndarray]) -> Moments:
+        """One row for each of S sets of vectors (N, D)."""
+        number = np.array([len(x) for x in sets], float)
+        return cls(number, np.stack([x.sum(0) for x in sets]), np.stack([x.T @ x for x in sets]))
+
+    def drawn(self, times_RS: np.ndarray) -> Moments:
+        """Those of R unions, which hold each of the S sets so many times."""
+        size = self.sum.shape[-1]
+        outer = times_RS @ self.outer.reshape(-1, size * size)
+        return Moments(times_RS @ self.number, times_RS @ self.sum, outer.reshape(-1, size, size))
+
+    def gaussian(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (…, D) and covariance (…, D, D)."""
+        mean = self.sum / self.number[..., None]
+        centred = self.outer - self.sum[..., :, None] * mean[..., None, :]
+        return mean, centred / (self.number - 1)[..., None, None]
+
+
+def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Between the Gaussians of two sets of vectors (N, D) and (M, D), N and M at least 2."""
     means = [np.mean(x, axis=0) for x in (one, other)]
     spreads = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (one, other)]
-    values, vectors = np.linalg.eigh(spreads[0])
-    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ spreads[1] @ root), 0)).sum()
-    apart = float(np.square(means[0] - means[1]).sum())
-    return max(0.0, apart + float(np.trace(spreads[0]) + np.trace(spreads[1]) - 2 * shared))
+    return float(_distance(means[0], _root(spreads[0]), spreads[0], means[1], spreads[1]))
+
+
+def frechet_distances(one: Moments, other: Moments) -> np.ndarray:
+    """Of many pairs at once (…)."""
+    (mean, spread), theirs = one.gaussian(), other.gaussian()
+    return _distance(mean, _root(spread), spread, *theirs)
+
+
+def _root(spread: np.ndarray) -> np.ndarray:
+    """Symmetric square root of covariances (…, D, D)."""
+    values, vectors = np.linalg.eigh(spread)
+    return (vectors * np.sqrt(np.maximum(values, 0))[..., None, :]) @ vectors.swapaxes(-1, -2)
+
+
+def _distance(
+    mean: np.ndarray,
+    root: np.ndarray,
+    spread: np.ndarray,
+    other_mean: np.ndarray,
+    other_spread: np.ndarray,
+) -> np.ndarray:
+    """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) (Dowson and Landau 1982), never below 0.
+
+    The trace of the root is taken of √Σ₁ Σ₂ √Σ₁, which has the same eigenvalues and is
+    symmetric, so that no complex numbers and no iteration come in.
+    """
+    shared = np.linalg.eigvalsh(root @ other_spread @ root)
+    apart = np.square(mean - other_mean).sum(-1)
+    traces = np.trace(spread + other_spread, axis1=-2, axis2=-1)
+    return np.maximum(0.0, apart + traces - 2 * np.sqrt(np.maximum(shared, 0)).sum(-1))

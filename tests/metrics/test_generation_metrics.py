@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gestray.form import HandForm, Location, PhysicalForm, Trajectory
-from gestray.metrics.fgd import MotionAutoencoder, MotionAutoencoderConfig, frechet_distance
+from gestray.metrics.fgd import (
+    Moments,
+    MotionAutoencoder,
+    MotionAutoencoderConfig,
+    frechet_distance,
+    frechet_distances,
+)
 from gestray.metrics.promises import Promise, kept
 
 
@@ -42,6 +48,18 @@ def test_the_distance_equals_that_by_the_matrix_root():
     root = linalg.sqrtm(spreads[0] @ spreads[1]).real
     expected = np.square(one.mean(0) - other.mean(0)).sum() + np.trace(sum(spreads) - 2 * root)
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-6)
+
+
+def test_moments_of_drawn_sets_give_the_distance_of_their_unions():
+    rng = np.random.default_rng(4)
+    sides = [
+        [rng.normal(3, 1 + side, (rng.integers(9, 40), 6)) for _ in range(5)] for side in range(2)
+    ]
+    times = rng.multinomial(5, [0.2] * 5, size=7)
+    found = frechet_distances(*(Moments.of(sets).drawn(times) for sets in sides))
+    for draw, distance in zip(times, found, strict=True):
+        one, other = (np.concatenate(np.repeat(np.array(s, object), draw)) for s in sides)
+        assert distance == pytest.approx(frechet_distance(one, other), rel=1e-9)
 
 
 def test_a_batch_of_clips_gives_the_latents_of_each():
