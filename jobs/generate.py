@@ -12,16 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from gestray.artifacts import Artifact
-from gestray.errors import BadInput, UserError, shorten
+from gestray.errors import BadInput, UserError
 from gestray.generators.contract import Gesturing, Speech
 from gestray.speech.audio import SAMPLE_RATE, pcm16_to_float, read_audio
 from gestray.speech.features import end_of_frame, frames_in
-from gestray.speech.words import MAX_WORDS_BYTES, Word, decode_text, read_words, words_of_text
+from gestray.speech.transcript import Timed, time_transcript, words_within
+from gestray.speech.words import MAX_WORDS_BYTES, Word, decode_text, read_words
 from jobs.display import progress, remarks
 from jobs.retrieved import Inserted
-
-#: Words that begin this much after the end of a recording are not of it, seconds.
-BEYOND_S = 1.0
 
 _AT_ONCE_BYTES = 10 * 2 * SAMPLE_RATE  # ten seconds
 
@@ -96,50 +94,16 @@ def recorded(audio: Path, textgrid: Path | None, transcript: Path | None) -> Rec
         found = f"{seconds:.3f} s"
         raise BadInput(str(audio), "duration", found, f"at least {end_of_frame(1) / 16:.0f} ms")
     if textgrid is not None:
-        return Recording(pcm16, _within(read_words(textgrid), seconds, textgrid, audio))
-    if transcript is not None:
+        timed = words_within(read_words(textgrid), seconds, str(textgrid), str(audio))
+    elif transcript is not None:
         with open(transcript, "rb") as file:
             text = decode_text(file.read(MAX_WORDS_BYTES), str(transcript))
-        return Recording(pcm16, _timed(text, pcm16, transcript))
-    remarks.print("no words are given: motion follows the rhythm of speech alone")
-    return Recording(pcm16)
-
-
-def _within(words: list[Word], seconds: float, textgrid: Path, audio: Path) -> tuple[Word, ...]:
-    """The words that begin within the recording."""
-    for word in words:
-        if word.start_s is None:
-            raise BadInput(str(textgrid), "words", f"{word.word!r} without times", "times of words")
-        if word.start_s > seconds + BEYOND_S:
-            raise UserError(
-                f"{textgrid}: the word {shorten(word.word)!r} begins at {word.start_s:.2f} s, but "
-                f"{audio} ends at {seconds:.2f} s; give the words of this recording"
-            )
-    heard = tuple(word for word in words if (word.start_s or 0) < seconds)
-    if len(heard) < len(words):
-        remarks.print(f"{len(words) - len(heard)} words begin after the recording's end, left out")
-    return heard
-
-
-def _timed(text: str, pcm16: bytes, transcript: Path) -> tuple[Word, ...]:
-    """Words of a transcript with their times: aligned, or laid out where nothing can align."""
-    from gestray.speech.alignment import align
-    from gestray.speech.spread import spread_words
-
-    words = words_of_text(text)
-    if not words:
-        raise BadInput(str(transcript), "transcript", "no words", "what is said in the recording")
-    try:
-        return tuple(align(pcm16, text, str(transcript)).words)
-    except BadInput:
-        raise
-    except UserError as error:
-        remarks.print(
-            f"words are laid out by their letters over what is spoken, seconds off in places: "
-            f"{error}",
-            markup=False,
-        )
-        return tuple(spread_words(words, pcm16_to_float(pcm16)))
+        timed = time_transcript(text, pcm16, str(transcript))
+    else:
+        timed = Timed((), "no words are given: motion follows the rhythm of speech alone")
+    if timed.remark:
+        remarks.print(timed.remark, markup=False)
+    return Recording(pcm16, timed.words)
 
 
 def generate(

@@ -1,4 +1,4 @@
-"""`gestray serve`: retrieval over HTTP, and who may ask."""
+"""`gestray serve`: retrieval and generation over HTTP, and who may ask."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ def serve(
     model: Annotated[
         list[str] | None, typer.Option(help="NAME=URI of an index; all of the store otherwise.")
     ] = None,
+    generator: Annotated[
+        list[str] | None, typer.Option(help="NAME=URI of a generator; likewise.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     key_file: Annotated[
@@ -40,7 +43,7 @@ def serve(
         Path | None, typer.Option(help="YAML of the same, and of limits and load.")
     ] = None,
 ) -> None:
-    """Answer "which recorded gesture says this?" over HTTP, with a page to try it.
+    """Find recorded gestures, and move for speech, over HTTP; with a page to try it.
 
     Examples: `gestray demo` and then `gestray serve`; `gestray serve --store s3://gestures/beat2
     --port 9000 --keys keys.json`. Listens on loopback unless told otherwise, and asks for a key:
@@ -52,7 +55,12 @@ def serve(
     from serving.config import ServingConfig
 
     values: dict[str, Any] = _read_yaml(config) if config is not None else {}
-    given = {"store": store, "keys": key_file, "models": _pairs(model or ())}
+    given = {
+        "store": store,
+        "keys": key_file,
+        "models": _pairs("model", model or ()),
+        "generators": _pairs("generator", generator or ()),
+    }
     values |= {name: value for name, value in given.items() if value}
     values = {"host": host, "port": port} | values
     with tempfile.TemporaryDirectory(prefix="gestray-keys-") as folder:
@@ -65,10 +73,11 @@ def serve(
 
 def _serve(config: Any, fragment: str) -> None:
     from jobs.cluster import connect
-    from serving.library import choose_models
+    from serving.library import choose
     from serving.local import run
 
-    for name, uri in choose_models(config.store, config.models).items():
+    chosen = choose(config)
+    for name, uri in (*chosen.models.items(), *chosen.generators.items()):
         remarks.print(f"[bold]{name}[/bold] [dim]{uri}[/dim]", soft_wrap=True)
     connect()
     with remarks.status("loading models"):
@@ -96,12 +105,12 @@ def _session_key(folder: Path) -> tuple[str, str]:
     return str(file), f"#key={token}"
 
 
-def _pairs(items: Any) -> dict[str, str]:
+def _pairs(option: str, items: Any) -> dict[str, str]:
     pairs = {}
     for item in items:
         name, equals, uri = item.partition("=")
         if not equals:
-            raise UserError(f"--model {item!r}: expected NAME=URI of an index")
+            raise UserError(f"--{option} {item!r}: expected NAME=URI of an artifact")
         pairs[name] = uri
     return pairs
 

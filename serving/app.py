@@ -1,8 +1,10 @@
 """The Ray Serve application: replicas that hold the models and answer over HTTP.
 
 Text tower and index live in the deployment that speaks HTTP: a hop to another deployment
-would halve what a core answers. `build` is what `serve deploy` and a RayService call by name;
-`gestray serve` runs the same application on a Ray cluster of its own.
+would halve what a core answers. Generators live there as well, in a thread of their own, since
+a stream's speech and motion go over the socket that its replica holds. `build` is what
+`serve deploy` and a RayService call by name; `gestray serve` runs the same application on a Ray
+cluster of its own.
 
     applications:
       - name: gestray
@@ -29,7 +31,10 @@ from gestray.config import make_config
 from gestray.retrieval.index import Hit
 from serving.config import ServingConfig
 from serving.keys import Keyring, read_keys
-from serving.library import Model, choose_models, load_model
+from serving.library import Model, Mover, choose, load_model, load_mover
+from serving.motions import Kept
+from serving.moving import Moving
+from serving.shared import shared_by_all
 
 NAME = "gestray"
 _RETRY_AFTER_S = 1.0
@@ -48,10 +53,15 @@ class Gestures:
         self.config = config
         torch.set_num_threads(config.load.threads)
         faiss.omp_set_num_threads(config.load.threads)
+        chosen = choose(config)
         self.models: Mapping[str, Model] = {
-            name: load_model(name, uri)
-            for name, uri in choose_models(config.store, config.models).items()
+            name: load_model(name, uri) for name, uri in chosen.models.items()
         }
+        self.movers: Mapping[str, Mover] = {
+            name: load_mover(name, uri) for name, uri in chosen.generators.items()
+        }
+        self.moving = Moving(config.load.moved, config.load.move_queued)
+        self._shared = shared_by_all(serve.get_replica_context().app_name, config.load)
         # The model computes in a thread of its own, so that health and clips are answered
         # meanwhile; in one thread, because more would only share the same cores.
         self._thread = ThreadPoolExecutor(1, "model")
@@ -71,7 +81,11 @@ class Gestures:
 
         keys = self.config.keys
         keyring = Keyring.of(read_keys(Path(keys))) if keys is not None else None
-        return make_api(self, self.config.limits, keyring, self.config.allow_origins)
+        return make_api(self, self.config, keyring)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.models or self.movers)
 
     async def retrieve(self, model: Model, text: str, k: int) -> list[Hit]:
         return await self._batched((model, text, k))
@@ -84,9 +98,15 @@ class Gestures:
         self._model_ms.observe(1000 * (time.perf_counter() - started))
         return found
 
+    async def keep(self, motion_id: str, kept: Kept) -> None:
+        await self._shared.keep(motion_id, kept)
+
+    async def kept(self, motion_id: str) -> Kept | None:
+        return await self._shared.kept(motion_id)
+
     def check_health(self) -> None:
         """Serve calls this; a replica without models never gets here."""
-        assert self.models
+        assert self.ready
 
 
 def answer_batch(asked: list[tuple[Model, str, int]]) -> list[list[Hit]]:

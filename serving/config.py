@@ -18,12 +18,24 @@ class Limits(Config):
         hits: the largest `k`.
         body_bytes: of a request's body; more is refused while it arrives.
         motion_frames: of an uploaded motion, at 30 a second.
+        speech_s: of an uploaded recording, or of a text as it is spoken.
+        film_s: of a motion that is asked for as MP4, which takes as long to draw.
+        body_s: a body that has not arrived after so long is refused.
+        streams: that a replica has open at once.
+        stream_s: of speech in a stream.
+        stall_s: a client of a stream that neither sends nor acknowledges for so long has left.
     """
 
     text_chars: int = Field(2_000, ge=1)
     hits: int = Field(100, ge=1)
     body_bytes: int = Field(16 << 20, ge=1024)
     motion_frames: int = Field(3_600, ge=1)
+    speech_s: float = Field(120.0, gt=0)
+    film_s: float = Field(30.0, gt=0)
+    body_s: float = Field(20.0, gt=0)
+    streams: int = Field(8, ge=0)
+    stream_s: float = Field(300.0, gt=0)
+    stall_s: float = Field(20.0, gt=0)
 
 
 class Load(Config):
@@ -38,6 +50,10 @@ class Load(Config):
         batch_wait_s: how long the first text of a batch waits for others.
         request_s: a request that takes longer is given up.
         threads: of torch and faiss in a replica.
+        moved: speeches that motion is generated for at once.
+        move_queued: speeches that wait for that in a replica; any more are answered 429.
+        kept_bytes: of recent motions and of files made of them, in the whole service.
+        kept_s: how long a motion is kept after it was last asked for.
     """
 
     replicas: int = Field(1, ge=1)
@@ -48,6 +64,10 @@ class Load(Config):
     batch_wait_s: float = Field(0.002, ge=0)
     request_s: float = Field(30.0, gt=0)
     threads: int = Field(1, ge=1)
+    moved: int = Field(8, ge=1)
+    move_queued: int = Field(16, ge=0)
+    kept_bytes: int = Field(256 << 20, ge=1 << 20)
+    kept_s: float = Field(3_600.0, gt=0)
 
 
 class ServingConfig(Config):
@@ -57,6 +77,7 @@ class ServingConfig(Config):
         store: where the artifacts are; `GESTRAY_STORE` or the default otherwise.
         models: URI of an index by the name of its model. Without any, the newest index of
             each name in the store; the newest of all answers where a request names none.
+        generators: URI of a generator by the name of its model, likewise.
         host, port: where to listen. Any but a loopback address needs `keys`.
         keys: file of API keys (`gestray serve keys add`).
         allow_origins: web origins whose pages may call the API; none but its own otherwise.
@@ -64,6 +85,7 @@ class ServingConfig(Config):
 
     store: str | None = None
     models: dict[str, str] = Field(default_factory=dict)
+    generators: dict[str, str] = Field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     keys: str | None = None

@@ -7,6 +7,7 @@ that says who asked for what and how it ended; never what was said, and never a 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -21,13 +22,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
+from serving.config import Limits
 from serving.keys import Key, Keyring, Scope
 from serving.problems import Problem, problem_response
 
 audit = logging.getLogger("gestray.audit")
 
 _API = "/v1/"
-_SCOPES: tuple[tuple[str, Scope], ...] = (("/v1/generate", "generate"), ("/v1/admin", "admin"))
+_SCOPES: tuple[tuple[str, Scope], ...] = (
+    ("/v1/generate", "generate"),
+    ("/v1/motions", "generate"),
+    ("/v1/admin", "admin"),
+)
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -53,7 +59,8 @@ class Gate:
 
     app: ASGIApp
     keyring: Keyring | None
-    body_bytes: int
+    limits: Limits
+    request_s: float
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
         if connection["type"] == "lifespan":
@@ -65,12 +72,12 @@ class Gate:
             return
         request_id = uuid.uuid4().hex
         connection.setdefault("state", {})["request_id"] = request_id
-        started, code, key = time.perf_counter(), 500, None
+        started, code, key, answering = time.perf_counter(), 500, None, False
 
         async def sending(message: Message) -> None:
-            nonlocal code
+            nonlocal code, answering
             if message["type"] == "http.response.start":
-                code = message["status"]
+                code, answering = message["status"], True
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 for name, value in _HEADERS.items():
@@ -79,9 +86,19 @@ class Gate:
 
         try:
             key = self._admit(connection["path"], Headers(scope=connection))
-            await self.app(connection, self._counted(receive), sending)
+            async with asyncio.timeout(self.request_s):
+                await self.app(connection, self._counted(receive), sending)
         except Problem as problem:
             await problem_response(problem, request_id)(connection, receive, sending)
+        except TimeoutError:
+            if answering:
+                raise
+            late = Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"given up after {self.request_s:g} s",
+                {"retry-after": "5"},
+            )
+            await problem_response(late, request_id)(connection, receive, sending)
         finally:
             _log(connection, request_id, key, code, time.perf_counter() - started)
 
@@ -95,8 +112,8 @@ class Gate:
             declared = int(headers.get("content-length", "0"))
         except ValueError:
             raise Problem(HTTPStatus.BAD_REQUEST, "Content-Length is no number") from None
-        if declared > self.body_bytes:
-            raise _too_large(self.body_bytes)
+        if declared > self.limits.body_bytes:
+            raise _too_large(self.limits.body_bytes)
         if self.keyring is None or not path.startswith(_API):
             return None
         key = self.keyring.find(headers.get("authorization"))
@@ -121,15 +138,27 @@ class Gate:
         return key
 
     def _counted(self, receive: Receive) -> Receive:
-        """Receives the body up to its limit, whatever its header said."""
-        arrived = 0
+        """Receives the body up to its limit, whatever its header said, and in time."""
+        arrived, whole = 0, False
+        deadline = asyncio.get_running_loop().time() + self.limits.body_s
 
         async def receiving() -> Message:
-            nonlocal arrived
-            message = await receive()
+            nonlocal arrived, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise Problem(
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    f"the body has not arrived within {self.limits.body_s:g} s",
+                    {"connection": "close"},
+                ) from None
             arrived += len(message.get("body", b""))
-            if arrived > self.body_bytes:
-                raise _too_large(self.body_bytes)
+            whole = not message.get("more_body", False)
+            if arrived > self.limits.body_bytes:
+                raise _too_large(self.limits.body_bytes)
             return message
 
         return receiving

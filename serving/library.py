@@ -1,4 +1,4 @@
-"""What a replica answers from: encoders with the indexes made by them, and their recordings.
+"""What a replica answers from: encoders with their indexes and recordings, and generators.
 
 An encoder's vectors mean nothing to the index of another, so the two are one immutable
 `Model`. A replica changes models by changing one reference: an answer comes from the old pair
@@ -19,13 +19,19 @@ from numpy.typing import NDArray
 
 from gestray.artifacts import Artifact, artifacts_of_kind, open_artifact
 from gestray.errors import UserError
+from gestray.generators.contract import Speech
 from gestray.retrieval.index import GestureIndex
+from gestray.speech.audio import SAMPLE_RATE
+from gestray.speech.words import Word as SpokenWord
 from gestray.store import Folder, default_store
+from serving.config import ServingConfig
 from serving.recordings import Recordings
-from serving.schemas import Clip, Word
+from serving.schemas import Clip, Phases, Word
 
 if TYPE_CHECKING:
     from gestray.encoders.model import DualEncoder
+    from gestray.generators.model import CodeGenerator
+    from gestray.motion.export import MotionClip
 
 _INDEX, _ROWS = "index", "rows.parquet"
 _WARM_UP = "hello there"
@@ -86,7 +92,8 @@ class Model:
         row = self._row(phrase_id)
         if row is None:
             return None
-        words = self.recordings.words(row["take_id"], row["start_s"], row["end_s"])
+        span = (row["take_id"], row["start_s"], row["end_s"])
+        words, phases = self.recordings.words(*span), self.recordings.phases(*span)
         return Clip(
             id=phrase_id,
             take=row["take_id"],
@@ -97,6 +104,7 @@ class Model:
             words=[Word(**word) for word in words],
             form=row["form_text"],
             intent=row["intent"],
+            phases=None if phases is None else Phases(**phases.model_dump()),
             has_audio=self.recordings.has_audio(row["take_id"]),
         )
 
@@ -114,6 +122,11 @@ class Model:
         """The sound of a phrase."""
         span = self._span(phrase_id)
         return None if span is None else self.recordings.wav(*span)
+
+    def motion_clip(self, phrase_id: str) -> MotionClip | None:
+        """The motion and sound of a phrase, to make a file of."""
+        span = self._span(phrase_id)
+        return None if span is None else self.recordings.clip(*span)
 
     def _span(self, phrase_id: str) -> tuple[str, float, float] | None:
         """Take, start and end of a phrase."""
@@ -169,19 +182,80 @@ def load_model(name: str, uri: str) -> Model:
     return model
 
 
-def choose_models(store: str | None, given: Mapping[str, str]) -> dict[str, str]:
-    """URIs of indexes by the model's name, the default last.
+@dataclass(frozen=True)
+class Mover:
+    """A generator that is served.
+
+    Attributes:
+        name: how requests call it.
+        artifact: the generator.
+        generator: in evaluation mode.
+    """
+
+    name: str
+    artifact: Artifact
+    generator: CodeGenerator
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The artifacts that its motions come from, by role."""
+        manifest = self.artifact.manifest
+        inputs = {role: ref.identity for role, ref in manifest.inputs.items()}
+        return {"generator": manifest.identity, **inputs}
+
+    @property
+    def speakers(self) -> list[str]:
+        """Whose manner it knows."""
+        return list(self.generator.config.speakers)
+
+    @property
+    def delay_s(self) -> float:
+        """Of a stream: what is heard before the first of it is moved for."""
+        chunk = self.generator.config.generator.chunk
+        return chunk.hop_s + chunk.ahead_s
+
+
+def load_mover(name: str, uri: str) -> Mover:
+    """The generator of an artifact, ready to move.
+
+    Raises:
+        UserError: it is no generator, or not of this version of gestray.
+    """
+    from gestray.generators.model import CodeGenerator
+
+    artifact = open_artifact(Folder(uri), "generator")
+    mover = Mover(name, artifact, CodeGenerator.from_folder(artifact.folder))
+    half_a_second = np.zeros(SAMPLE_RATE // 2, np.float32)
+    mover.generator.generate(Speech(half_a_second, (SpokenWord(_WARM_UP, 0.1, 0.4),)))
+    return mover
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is served: URIs by the name of the model, the default last."""
+
+    models: Mapping[str, str]
+    generators: Mapping[str, str]
+
+
+def choose(config: ServingConfig) -> Chosen:
+    """The indexes and generators that a config asks for, or the newest of each name in the store.
 
     Raises:
         UserError: none are given and the store has none.
     """
-    if given:
-        return dict(given)
-    folder = Folder(store or default_store())
-    found = {index.manifest.name: index.uri for index in artifacts_of_kind(folder, "index")}
-    if not found:
+    chosen = Chosen(config.models, config.generators)
+    if config.models or config.generators:
+        return chosen
+    store = Folder(config.store or default_store())
+    found = {
+        kind: {made.manifest.name: made.uri for made in artifacts_of_kind(store, kind)}
+        for kind in ("index", "generator")
+    }
+    if not any(found.values()):
         raise UserError(
-            f"store {folder.uri}: found no index to serve; make one with `gestray index build`, "
-            "or the whole of a first result with `gestray demo`"
+            f"store {store.uri}: found no index and no generator to serve; make one with "
+            "`gestray index build` or `gestray generator train`, or the whole of a first result "
+            "with `gestray demo`"
         )
-    return found
+    return Chosen(found["index"], found["generator"])

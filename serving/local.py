@@ -24,9 +24,8 @@ def run(config: ServingConfig, ready: Callable[[str], None]) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    options = HTTPOptions(
-        host=config.host, port=config.port, request_timeout_s=config.load.request_s
-    )
+    # How long a request may take is the gate's to say: for Serve a stream is one as well.
+    options = HTTPOptions(host=config.host, port=config.port)
     serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)
     try:
         serve.run(app, name=NAME, route_prefix="/", blocking=False)

@@ -64,6 +64,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         HTTPStatus.UNAUTHORIZED: "No key, or one that is not known.",
         HTTPStatus.FORBIDDEN: "The key lacks the scope.",
         HTTPStatus.NOT_FOUND: "There is no such thing.",
+        HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time.",
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than allowed.",
         HTTPStatus.UNPROCESSABLE_ENTITY: "A value is not as described.",
         HTTPStatus.TOO_MANY_REQUESTS: "Too much at once; `Retry-After` says when to ask again.",

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gestray.corpora.take import FPS, motion_from_column
+from gestray.form import GesturePhases
+from gestray.motion.export.clip import MotionClip
 from gestray.motion.skeleton import FINGERS, JOINT_NAMES, PARENTS, joint
 from gestray.speech.audio import SAMPLE_RATE, sample_at
 from gestray.store import Folder
@@ -63,14 +66,13 @@ class Recordings:
         self, take_id: str, start_s: float, end_s: float
     ) -> tuple[NDArray[np.float32], float] | None:
         """Poses of a phrase (T, 165) and how many of them make a second."""
-        from gestray.corpora.take import FPS
+        poses = self._cut(take_id, start_s, end_s)
+        return None if poses is None else thinned(poses)
 
+    def _cut(self, take_id: str, start_s: float, end_s: float) -> NDArray[np.float32] | None:
+        """Poses of a phrase (T, 165), all of them."""
         poses = self._poses(take_id) if take_id in self._refs else None
-        if poses is None:
-            return None
-        span = poses[round(start_s * FPS) : round(end_s * FPS)]
-        step = 1 + len(span) // _MOST_FRAMES
-        return span[::step], FPS / step
+        return None if poses is None else poses[round(start_s * FPS) : round(end_s * FPS)]
 
     def has_audio(self, take_id: str) -> bool:
         """Whether a take has sound."""
@@ -88,17 +90,33 @@ class Recordings:
             return None
         # Two bytes a sample, one channel.
         first, last = (2 * sample_at(seconds) for seconds in (start_s, end_s))
-        file = BytesIO()
-        with wave.open(file, "wb") as writer:
-            writer.setnchannels(1)
-            writer.setsampwidth(2)
-            writer.setframerate(SAMPLE_RATE)
-            writer.writeframes(memoryview(samples)[first:last])
-        return file.getvalue()
+        return wav_file(memoryview(samples)[first:last])
+
+    def clip(self, take_id: str, start_s: float, end_s: float) -> MotionClip | None:
+        """A phrase to make a file of, with its sound; None where there is no motion."""
+        poses = self._cut(take_id, start_s, end_s)
+        if poses is None:
+            return None
+        with self._reading:
+            table = read_columns(self._takes, self._refs[take_id], ["trans", "audio"])
+        trans = motion_from_column(table["trans"])
+        frames = slice(round(start_s * FPS), round(end_s * FPS))
+        samples = table["audio"][0].as_buffer()
+        first, last = (2 * sample_at(seconds) for seconds in (start_s, end_s))
+        return MotionClip(
+            np.ascontiguousarray(poses),
+            None if trans is None else np.ascontiguousarray(trans[frames]),
+            audio=None if samples is None else bytes(memoryview(samples)[first:last]),
+        )
+
+    def phases(self, take_id: str, start_s: float, end_s: float) -> GesturePhases | None:
+        """When the phases of a phrase's gesture are; None where there is no gesture."""
+        from gestray.anchors.verbalize import describe
+
+        poses = self._cut(take_id, start_s, end_s)
+        return None if poses is None or len(poses) < 2 else describe(poses.copy()).phases
 
     def _read_poses(self, take_id: str) -> NDArray[np.float32] | None:
-        from gestray.corpora.take import motion_from_column
-
         with self._reading:
             table = read_columns(self._takes, self._refs[take_id], ["poses"])
         return motion_from_column(table["poses"])
@@ -144,6 +162,23 @@ def pack_turns(poses: NDArray[np.float32], fps: float) -> bytes:
         quaternions[:, 0] = roma.quat_product(root, quaternions[:, 0])
     whole = np.rint(quaternions.numpy() * 32767).astype("<i2")
     return _HEADER.pack(*whole.shape[:2], fps) + whole.tobytes()
+
+
+def thinned(poses: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Of poses (T, 165) as many as are sent, and how many of them make a second."""
+    step = 1 + len(poses) // _MOST_FRAMES
+    return poses[::step], FPS / step
+
+
+def wav_file(pcm16: bytes | memoryview) -> bytes:
+    """PCM16, mono, 16 kHz, as a WAV file."""
+    file = BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(SAMPLE_RATE)
+        writer.writeframes(pcm16)
+    return file.getvalue()
 
 
 def skeleton() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +18,32 @@ PhraseId = Annotated[
 ]
 
 
+#: Motions as gestray makes them: random, so that nobody finds another's by trying.
+MotionId = Annotated[
+    str,
+    Path(
+        pattern=r"^[0-9a-f]{32}$",
+        description="Id of a generated motion.",
+        examples=["0123456789abcdef0123456789abcdef"],
+    ),
+]
+MotionFormat = Literal["npz", "bvh", "glb", "vrma", "mp4"]
+
+# More than a number in JSON holds exactly would be another seed in some clients.
+Seed = Annotated[int, Field(ge=0, lt=2**53, description="Same seed, same motion.")]
+Temperature = Annotated[
+    float,
+    Field(ge=0, le=10, allow_inf_nan=False, description="0 takes what is likeliest."),
+]
+Speaker = Annotated[
+    str | None, Field(max_length=128, description="Whose manner; null: nobody's in particular.")
+]
+Name = Annotated[
+    str | None,
+    Field(max_length=128, description="A name of /v1/models; the default otherwise."),
+]
+
+
 class RetrieveRequest(BaseModel):
     """Words to find gestures for."""
 
@@ -26,7 +52,7 @@ class RetrieveRequest(BaseModel):
     )
     text: str = Field(min_length=1, description="What is being said.")
     k: int = Field(5, ge=1, description="How many gestures.")
-    model: str | None = Field(None, description="A name of /v1/models; the default otherwise.")
+    model: Name = None
 
 
 class Gesture(BaseModel):
@@ -63,8 +89,10 @@ class ModelAbout(BaseModel):
     """A model that answers."""
 
     name: str
-    default: bool
-    gestures: int
+    kind: Literal["retrieval", "generation"]
+    default: bool = Field(description="Of its kind.")
+    gestures: int | None = Field(description="That can be found; null of a generator.")
+    speakers: list[str] | None = Field(description="Whose manner a generator knows; null else.")
     source: dict[str, str]
 
 
@@ -74,6 +102,20 @@ class Word(BaseModel):
     word: str
     start_s: float | None
     end_s: float | None
+
+
+class Phases(BaseModel):
+    """When a gesture is prepared, made, held and taken back; seconds from the phrase's start.
+
+    Preparation lasts from `start_s` to `stroke_s`, the stroke to `hold_s`, the hold to
+    `retraction_s`, and the retraction to `end_s`.
+    """
+
+    start_s: float
+    stroke_s: float
+    hold_s: float
+    retraction_s: float
+    end_s: float
 
 
 class Clip(BaseModel):
@@ -88,6 +130,7 @@ class Clip(BaseModel):
     words: list[Word]
     form: str | None
     intent: str | None
+    phases: Phases | None = Field(description="Of the gesture; null where there is none.")
     has_audio: bool
 
 
@@ -98,6 +141,41 @@ class Skeleton(BaseModel):
     head: int
     neck: int
     wrists: list[int]
+
+
+class GenerateRequest(BaseModel):
+    """Words to say, and how to move for them."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"text": "I have no idea", "seed": 3}]}
+    )
+    text: str = Field(min_length=1, description="What is said; the server speaks it.")
+    speaker: Speaker = None
+    seed: Seed = 0
+    temperature: Temperature = 1.0
+    model: Name = None
+
+
+class Motion(BaseModel):
+    """A generated motion; its joints, sound and files are beside it."""
+
+    id: str
+    model: str
+    source: dict[str, str] = Field(description="Identities of generator, tokenizer and takes.")
+    seconds: float
+    frames: int
+    fps: float
+    speaker: str | None
+    seed: int
+    text: str | None = Field(description="What was to be said; null of a recording.")
+    words: list[Word] = Field(description="As they are said; seconds from the start.")
+    meaning: list[float] | None = Field(
+        description="How much each frame is meant, 0 to 1; null where the model does not say."
+    )
+    has_audio: bool
+    expires_s: float = Field(description="How long it is kept after it was last asked for.")
+    formats: list[MotionFormat] = Field(description="Files that `/v1/motions/{id}.…` makes.")
+    remark: str | None = Field(description="What was done about its words, if anything.")
 
 
 class Health(BaseModel):

@@ -92,7 +92,6 @@ class CodeGenerator(nn.Module):
         """The motion of a whole speech; see `Generator`."""
         return Gesturing.joined(list(self.stream(speech.pieces(), speaker, seed, temperature)))
 
-    @torch.inference_mode()
     def generate_many(
         self,
         speeches: Sequence[Speech],
@@ -101,17 +100,26 @@ class CodeGenerator(nn.Module):
         temperature: float = 1.0,
     ) -> list[Gesturing]:
         """The motions of many speeches; see `Generator`."""
+        return apart(list(self.hops(speeches, speakers, seeds, temperature)), speeches)
+
+    def hops(
+        self,
+        speeches: Sequence[Speech],
+        speakers: Sequence[str | None],
+        seeds: Sequence[int],
+        temperature: float = 1.0,
+    ) -> Iterator[Gesturing]:
+        """`generate_many` as it comes: of all speeches side by side (B, T, …); see `apart`.
+
+        Whoever stops reading has spent no more than the hops that were read.
+        """
         numbers = [self.number_of(speaker) for speaker in speakers]
-        session = Session(self, numbers, seeds, temperature)
         frames = [_frames_of(len(speech.samples)) for speech in speeches]
+        session = Session(self, numbers, seeds, temperature)
         longest = max(len(speech.samples) for speech in speeches)
         for listener, speech in zip(session.listeners, speeches, strict=True):
             listener.hear(np.pad(speech.samples, (0, longest - len(speech.samples))), speech.words)
-        whole = list(_to_the_end(session, max(frames)))
-        return [
-            Gesturing.joined([part[row] for part in whole])[:count]
-            for row, count in enumerate(frames)
-        ]
+        return _to_the_end(session, max(frames))
 
     def stream(
         self,
@@ -121,25 +129,57 @@ class CodeGenerator(nn.Module):
         temperature: float = 1.0,
     ) -> Iterator[Gesturing]:
         """Motion as speech comes; see `Generator`."""
-        session = Session(self, [self.number_of(speaker)], [seed], temperature)
-        [listener] = session.listeners
-        given = 0
+        live = Live(self, speaker, seed, temperature)
         for chunk in chunks:
-            listener.hear(chunk.samples, chunk.words)
-            while listener.ready >= session.frames_needed:
-                with torch.inference_mode():
-                    moved = session.step()
-                if moved is not None:
-                    given += moved.poses.shape[1]
-                    yield moved[0]
-        heard = _frames_of(listener.sound.end)
-        for moved in _to_the_end(session, heard, given):
-            yield moved[0]
+            live.hear(chunk)
+            yield from live.moves()
+        yield from live.rest()
 
     @classmethod
     def from_folder(cls, folder: Folder) -> CodeGenerator:
         """Load a trained generator, in evaluation mode on the CPU."""
         return load_pretrained(folder, cls, TrainedGenerator)
+
+
+class Live:
+    """A stream that is told what is heard, for those who cannot be asked for it.
+
+    `hear` and `moves` in turns, `rest` at the end: together what `stream` gives.
+    """
+
+    def __init__(
+        self, model: CodeGenerator, speaker: str | None, seed: int, temperature: float
+    ) -> None:
+        self._session = Session(model, [model.number_of(speaker)], [seed], temperature)
+        [self._listener] = self._session.listeners
+        self._given = 0
+
+    def hear(self, chunk: Speech) -> None:
+        """What is said next."""
+        self._listener.hear(chunk.samples, chunk.words)
+
+    def moves(self) -> Iterator[Gesturing]:
+        """The motion, hop by hop, for which enough has been heard."""
+        while self._listener.ready >= self._session.frames_needed:
+            with torch.inference_mode():
+                moved = self._session.step()
+            if moved is not None:
+                self._given += moved.poses.shape[1]
+                yield moved[0]
+
+    def rest(self) -> Iterator[Gesturing]:
+        """What is left, when nothing more will be heard."""
+        heard = _frames_of(self._listener.sound.end)
+        for moved in _to_the_end(self._session, heard, self._given):
+            yield moved[0]
+
+
+def apart(hops: Sequence[Gesturing], speeches: Sequence[Speech]) -> list[Gesturing]:
+    """The motions that lie side by side in `hops`, each as long as its speech."""
+    return [
+        Gesturing.joined([part[row] for part in hops])[: _frames_of(len(speech.samples))]
+        for row, speech in enumerate(speeches)
+    ]
 
 
 def _frames_of(samples: int) -> int:

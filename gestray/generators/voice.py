@@ -41,25 +41,55 @@ def speak(text: str, voice: str = "en-us", words_per_minute: int = 160) -> Speec
     Raises:
         UserError: the text has no word, or there is no espeak-ng.
     """
-    sentences = [words for part in _SENTENCES.split(text) if (words := _words(part))]
-    if not sentences:
-        raise UserError(
-            f"text {text[:40]!r}: found no word in Latin letters, expected something to say"
+    speaking = Speaking(voice, words_per_minute)
+    said, silence = speaking.say(text), speaking.end()
+    return Speech(np.concatenate([said.samples, silence.samples]), said.words)
+
+
+class Speaking:
+    """A text spoken as it comes, sentence by sentence; said in one piece, it is what `speak` gives.
+
+    Attributes:
+        said: samples spoken so far.
+    """
+
+    def __init__(self, voice: str = "en-us", words_per_minute: int = 160) -> None:
+        self.voice, self.words_per_minute, self.said = voice, words_per_minute, 0
+
+    def say(self, text: str) -> Speech:
+        """What comes next, spoken, with a pause after it; times are from the whole's beginning.
+
+        Raises:
+            UserError: as of `speak`.
+        """
+        sentences = [words for part in _SENTENCES.split(text) if (words := _words(part))]
+        if not sentences:
+            raise UserError(
+                f"text {text[:40]!r}: found no word in Latin letters, expected something to say"
+            )
+        library, data = find_espeak()
+        requests = [
+            {"text": " ".join(words), "voice": self.voice, "pitch": 50}
+            | {"wpm": self.words_per_minute}
+            for words in sentences
+        ]
+        done = subprocess.run(
+            [sys.executable, "-I", espeak.__file__, library, *([data] if data else [])],
+            input="".join(json.dumps(request) + "\n" for request in requests).encode(),
+            capture_output=True,
         )
-    library, data = find_espeak()
-    requests = [
-        {"text": " ".join(words), "voice": voice, "pitch": 50, "wpm": words_per_minute}
-        for words in sentences
-    ]
-    done = subprocess.run(
-        [sys.executable, "-I", espeak.__file__, library, *([data] if data else [])],
-        input="".join(json.dumps(request) + "\n" for request in requests).encode(),
-        capture_output=True,
-    )
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip()
-        raise UserError(f"text: {said or 'espeak-ng ended without a word'}")
-    return _joined(sentences, done.stdout)
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").strip()
+            raise UserError(f"text: {said or 'espeak-ng ended without a word'}")
+        speech = _joined(sentences, done.stdout, self.said)
+        self.said += len(speech.samples)
+        return speech
+
+    def end(self) -> Speech:
+        """The silence after the last word."""
+        silence = _silence(_AROUND_S - _PAUSE_S)
+        self.said += len(silence)
+        return Speech(silence)
 
 
 def words_of(text: str) -> list[str]:
@@ -74,21 +104,24 @@ def _words(text: str) -> list[str]:
     return [word for word in words if any(map(str.isalnum, word))]
 
 
-def _joined(sentences: list[list[str]], answers: bytes) -> Speech:
-    parts, words = [np.zeros(round(_AROUND_S * SAMPLE_RATE), np.float32)], []
+def _joined(sentences: list[list[str]], answers: bytes, said: int) -> Speech:
+    """Sentences one after the other, after `said` samples of others."""
+    parts, words = [_silence(0 if said else _AROUND_S)], []
     at = 0
-    for number, names in enumerate(sentences):
+    for names in sentences:
         end = answers.index(b"\n", at)
         head = json.loads(answers[at:end])
         raw = np.frombuffer(answers, "<i2", head["bytes"] // 2, end + 1).astype(np.float32)
         at = end + 1 + head["bytes"]
-        before_s = sum(map(len, parts)) / SAMPLE_RATE
+        before_s = (said + sum(map(len, parts))) / SAMPLE_RATE
         for name, spoken in zip(names, head["words"], strict=True):
             times = (before_s + spoken[edge] / head["rate"] for edge in ("start", "end"))
             words.append(Word(name, *(round(time, 4) for time in times)))
         samples = soxr.resample(raw, head["rate"], SAMPLE_RATE)
         parts.append(samples * (_PEAK / max(float(np.abs(samples).max()), 1.0)))
-        last = number + 1 == len(sentences)
-        pause_s = _AROUND_S if last else _PAUSE_S
-        parts.append(np.zeros(round(pause_s * SAMPLE_RATE), np.float32))
+        parts.append(_silence(_PAUSE_S))
     return Speech(np.concatenate(parts).astype(np.float32), tuple(words))
+
+
+def _silence(seconds: float) -> np.ndarray:
+    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)

@@ -54,7 +54,7 @@ def read_audio(path: str | Path) -> bytes:
         return decode_audio(file, str(path))
 
 
-def decode_audio(stream: BinaryIO, file: str) -> bytes:
+def decode_audio(stream: BinaryIO, file: str, longest_s: float = LONGEST_RECORDING_S) -> bytes:
     """Samples of a WAV, FLAC, MP3 or Ogg file as little-endian PCM16, mono, 16 kHz.
 
     The format is told by the content, not by the name. Channels are averaged,
@@ -64,17 +64,18 @@ def decode_audio(stream: BinaryIO, file: str) -> bytes:
     Args:
         stream: the open file, seekable.
         file: its name, for errors.
+        longest_s: no more than this is decoded.
 
     Raises:
         BadInput: another format, cut short or with a hole, without samples,
-            with NaN or infinite samples, longer than `LONGEST_RECORDING_S`, or
-            with a rate or number of channels that no recording has.
+            with NaN or infinite samples, longer than `longest_s`, or with a rate
+            or number of channels that no recording has.
     """
     _check_container(stream, file)
     try:
         with _Forward(stream) as sound:
-            _check_description(sound, file)
-            samples = _convert(sound, file)
+            _check_description(sound, file, longest_s)
+            samples = _convert(sound, file, longest_s)
             if sound.format == "MP3":
                 _check_mp3(stream, file)
     except soundfile.LibsndfileError as error:
@@ -119,7 +120,7 @@ class _Forward(soundfile.SoundFile):
         return False
 
 
-def _check_description(sound: soundfile.SoundFile, file: str) -> None:
+def _check_description(sound: soundfile.SoundFile, file: str, longest_s: float) -> None:
     """Refuse what the file says of itself, before anything is decoded."""
     if sound.format not in _FORMATS:
         raise BadInput(file, "header", f"format {sound.format}", _EXPECTED)
@@ -131,16 +132,16 @@ def _check_description(sound: soundfile.SoundFile, file: str) -> None:
     if sound.frames == 0:
         raise BadInput(file, "samples", "none", "at least one")
     if sound.frames != _UNKNOWN_FRAMES:
-        _check_duration(sound.frames, sound.samplerate, file)
+        _check_duration(sound.frames, sound.samplerate, file, longest_s)
 
 
-def _check_duration(frames: int, rate: int, file: str) -> None:
-    if frames > LONGEST_RECORDING_S * rate:
-        expected = f"at most {LONGEST_RECORDING_S} s"
+def _check_duration(frames: int, rate: int, file: str, longest_s: float) -> None:
+    if frames > longest_s * rate:
+        expected = f"at most {longest_s:g} s"
         raise BadInput(file, "duration", f"{frames / rate:.0f} s or more", expected)
 
 
-def _convert(sound: soundfile.SoundFile, file: str) -> bytes:
+def _convert(sound: soundfile.SoundFile, file: str, longest_s: float) -> bytes:
     """Samples of `sound` as PCM16, mono, 16 kHz."""
     as_is = (sound.samplerate, sound.channels, sound.subtype) == (SAMPLE_RATE, 1, "PCM_16")
     resampler = soxr.ResampleStream(sound.samplerate, SAMPLE_RATE, 1, dtype="float32")
@@ -149,7 +150,7 @@ def _convert(sound: soundfile.SoundFile, file: str) -> bytes:
     dtype = "int16" if as_is else "float32"
     while len(block := sound.read(_BLOCK_FRAMES, dtype=dtype, always_2d=True)):
         frames += len(block)
-        _check_duration(frames, sound.samplerate, file)
+        _check_duration(frames, sound.samplerate, file, longest_s)
         if as_is:
             samples.write(block.astype("<i2", copy=False).tobytes())
             continue

@@ -1,11 +1,13 @@
-"""A browser, and a store with an index to serve: its encoder has not learnt, no cluster made it."""
+"""A browser, and a store to serve; its models have not learnt, and no cluster made it."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -15,9 +17,17 @@ from gestray.artifacts import Artifact, Stage, StageResult, StageRun, run_stage
 from gestray.config import Config
 from gestray.encoders.config import EncoderTraining, preset
 from gestray.store import Folder
-from serving.config import Limits
+from gestray.training.checkpoint import MODEL, save_config, save_model
+from serving.config import Limits, Load, ServingConfig
 from serving.keys import Key, Keyring, make_key
-from serving.library import Model, load_model
+from serving.library import Model, Mover, load_model, load_mover
+from serving.moving import Moving
+from serving.shared import Shared
+from tests.generators.conftest import generator_task, speech_takes, tokenizer_folder
+
+__all__ = ["generator_task", "speech_takes", "tokenizer_folder"]
+
+T = TypeVar("T")
 
 # Of its own accord Chromium looks for updates and more, which closed networks refuse.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -34,6 +44,12 @@ def browser() -> Iterator[Any]:
         pytest.skip("no Chromium on the path (Debian: `apt-get install chromium`)")
     with playwright.sync_playwright() as driver:
         yield driver.chromium.launch(executable_path=path, args=QUIET)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine gives; in a thread, since the browser's driver has a loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 class Nothing(Config):
@@ -60,10 +76,11 @@ def _made(
 
 
 @pytest.fixture(scope="session")
-def store(takes: Folder, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """Takes, an encoder of random weights, its embeddings, and their index."""
+def store(
+    takes: Folder, generator_task: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Folder:
+    """Takes, an encoder of random weights, its embeddings and their index; a generator."""
     from gestray.encoders.model import DualEncoder
-    from gestray.training.checkpoint import MODEL, save_config, save_model
     from gestray.views.catalog import read_catalog, read_columns
     from jobs.encoder import PhraseEmbedder
     from jobs.index import BUILD, BuildConfig
@@ -100,6 +117,17 @@ def store(takes: Folder, tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
     embeddings = _made(store, "embeddings", "direct", embed, takes=stored, encoder=encoder)
     run_stage(BUILD, store, "gestures", BuildConfig(), {"embeddings": embeddings})
+
+    def unlearnt(run: StageRun) -> int:
+        torch.manual_seed(1)
+        task = generator_task("semtalk")
+        path = tmp_path_factory.mktemp("generator") / MODEL
+        save_model(path, task.build())
+        run.folder.write_bytes(path.read_bytes(), MODEL)
+        save_config(task.trained, run.folder)
+        return len(catalog)
+
+    _made(store, "generator", "semtalk", unlearnt, takes=stored)
     return store
 
 
@@ -109,11 +137,26 @@ def model(store: Folder) -> Model:
     return load_model("gestures", store.child(path).uri)
 
 
+@pytest.fixture(scope="session")
+def mover(store: Folder) -> Mover:
+    (path,) = store.list("generator")
+    return load_mover("semtalk", store.child(path).uri)
+
+
 class InProcess:
     """Answers one by one, in the process of the test: what the deployment does in batches."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, mover: Mover | None = None, load: Load | None = None) -> None:
+        load = load or Load()
         self.models = {model.name: model}
+        self.movers = {} if mover is None else {mover.name: mover}
+        self.moving = Moving(load.moved, load.move_queued)
+        shared = Shared(load)
+        self.keep, self.kept = shared.keep, shared.kept
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.models)
 
     async def retrieve(self, model: Model, text: str, k: int):
         return model.gestures.search(model.embed_texts([text]), k)[0]
@@ -121,14 +164,15 @@ class InProcess:
 
 @pytest.fixture(scope="session")
 def key() -> tuple[Key, str]:
-    return make_key("test", ("retrieve",), 100_000)
+    return make_key("test", ("retrieve", "generate"), 100_000)
 
 
 @pytest.fixture(scope="session")
-def client(model: Model, key: tuple[Key, str]) -> Iterator[TestClient]:
-    """The API over the store, with a key that may retrieve."""
+def client(model: Model, mover: Mover, key: tuple[Key, str]) -> Iterator[TestClient]:
+    """The API over the store, with a key that may ask for everything."""
     from serving.api import make_api
 
-    app = make_api(InProcess(model), Limits(body_bytes=200_000), Keyring.of([key[0]]))
+    limits = Limits(body_bytes=200_000, speech_s=6, film_s=2)
+    app = make_api(InProcess(model, mover), ServingConfig(limits=limits), Keyring.of([key[0]]))
     with TestClient(app, headers={"authorization": f"Bearer {key[1]}"}) as client:
         yield client

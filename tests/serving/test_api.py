@@ -166,7 +166,7 @@ def test_a_body_may_not_grow_beyond_its_limit(client: TestClient) -> None:
 def test_only_a_key_with_the_scope_may_ask(model: Model) -> None:
     reader, token = make_key("reader", ("generate",), 100)
     slow, slow_token = make_key("slow", ("retrieve",), 2)
-    app = make_api(InProcess(model), Limits(), Keyring.of([reader, slow]))
+    app = make_api(InProcess(model), ServingConfig(), Keyring.of([reader, slow]))
     ask = {"text": "hi"}
     with TestClient(app) as client:
         without = client.post("/v1/retrieve", json=ask)
@@ -189,8 +189,10 @@ def test_only_a_key_with_the_scope_may_ask(model: Model) -> None:
 
 def test_pages_of_other_origins_are_not_answered(model: Model) -> None:
     asks = {"origin": "https://evil.example", "access-control-request-method": "POST"}
-    closed = make_api(InProcess(model), Limits(), None)
-    open_ = make_api(InProcess(model), Limits(), None, ["https://friend.example"])
+    closed = make_api(InProcess(model), ServingConfig(), None)
+    open_ = make_api(
+        InProcess(model), ServingConfig(allow_origins=("https://friend.example",)), None
+    )
     allow = "access-control-allow-origin"
     with TestClient(closed) as client:
         assert allow not in client.options("/v1/retrieve", headers=asks).headers
@@ -207,14 +209,14 @@ def test_web_sockets_are_closed_at_the_gate() -> None:
         await send({"type": "websocket.close"})
 
     with pytest.raises(WebSocketDisconnect) as refused:
-        TestClient(Gate(app, None, 1024)).websocket_connect("/v1/any").__enter__()
+        TestClient(Gate(app, None, Limits(), 30)).websocket_connect("/v1/any").__enter__()
     assert refused.value.code == 1008
 
 
 def test_until_its_models_are_there_it_is_not_ready(model: Model) -> None:
     service = InProcess(model)
     service.models = {}
-    with TestClient(make_api(service, Limits(), None)) as client:
+    with TestClient(make_api(service, ServingConfig(), None)) as client:
         assert client.get("/healthz").status_code == 200
         problem(client.get("/readyz"), 503)
         problem(client.post("/v1/retrieve", json={"text": "hi"}), 503)

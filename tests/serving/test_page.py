@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from serving.api import make_api
-from serving.config import Limits
+from serving.config import ServingConfig
 from serving.keys import Key, Keyring
 from serving.library import Model
 from tests.serving.conftest import InProcess
@@ -25,7 +25,7 @@ def address(model: Model, key: tuple[Key, str]) -> Iterator[str]:
     """Where the API listens, with two names for its model."""
     service = InProcess(model)
     service.models = {"other": model, "gestures": model}
-    app = make_api(service, Limits(), Keyring.of([key[0]]))
+    app = make_api(service, ServingConfig(), Keyring.of([key[0]]))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))

@@ -1,0 +1,1 @@
+"""API v1 by topic: each module makes a router over whoever has the models."""

@@ -1,0 +1,81 @@
+"""What routes ask of whoever has the models, and refusals that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from http import HTTPStatus
+from typing import Any, Protocol, TypeVar
+
+from gestray.retrieval.index import Hit
+from serving.library import Model, Mover
+from serving.motions import Kept
+from serving.moving import Moving
+from serving.problems import Problem
+
+OCTETS = "application/octet-stream"
+BINARY: dict[str, Any] = {"content": {OCTETS: {}}}
+
+Named = TypeVar("Named", Model, Mover)
+
+
+class Service(Protocol):
+    """Who has the models."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether models are loaded and warm."""
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """By name, the default last."""
+
+    @property
+    def movers(self) -> Mapping[str, Mover]:
+        """Generators by name, the default last."""
+
+    @property
+    def moving(self) -> Moving:
+        """Computes motion."""
+
+    def retrieve(self, model: Model, text: str, k: int) -> Awaitable[list[Hit]]:
+        """The gestures that say a text best."""
+
+    def keep(self, motion_id: str, kept: Kept) -> Awaitable[None]:
+        """Keep a motion for a while."""
+
+    def kept(self, motion_id: str) -> Awaitable[Kept | None]:
+        """A motion; None where there is none, or no longer."""
+
+
+def find(service: Service, kind: str, found: Mapping[str, Named], name: str | None) -> Named:
+    """The model of a name; the default where there is no name.
+
+    Raises:
+        Problem: there is none, or none yet.
+    """
+    if not service.ready:
+        raise Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE, "the models are being loaded", {"retry-after": "2"}
+        )
+    if not found:
+        raise Problem(HTTPStatus.NOT_FOUND, f"this server has no model for {kind}")
+    if name is None:
+        return list(found.values())[-1]
+    if name not in found:
+        raise Problem(
+            HTTPStatus.NOT_FOUND,
+            f"there is no model {name[:64]!r} for {kind}; there are {', '.join(found)}",
+        )
+    return found[name]
+
+
+def at_most(what: str, found: float, most: float, unit: str) -> None:
+    """Refuse what is more than a limit.
+
+    Raises:
+        Problem: names what was found, and the limit.
+    """
+    if found > most:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"{what}: found {found:g} {unit}, at most {most:g}"
+        )
