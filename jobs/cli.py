@@ -26,6 +26,7 @@ from jobs import (
     review_cli,
     serve_cli,
     speech_cli,
+    study_cli,
     submit_cli,
     sweep_cli,
 )
@@ -67,6 +68,7 @@ corpus = _group("corpus", "Corpora that gestray writes itself.")
 _group("ingest", ingest_cli.app)
 _group("speech", speech_cli.app)
 _group("serve", serve_cli.app)
+_group("study", study_cli.app)
 tokenizer = _group("tokenizer", "Motion to tokens.")
 anchors = _group("anchors", "Tokens to semantic motion anchors.")
 anchors.add_typer(review_cli.app)

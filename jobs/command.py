@@ -101,11 +101,18 @@ def _print_generation(evaluation: Artifact) -> None:
         results.print(table)
 
 
+def _print_study(evaluation: Artifact) -> None:
+    from gestray.reports.study import study_table
+
+    results.print(study_table(json.loads(evaluation.folder.read_bytes("report.json"))))
+
+
 #: Stages that end with a page and a table, and what prints the table.
 EVALUATIONS: dict[str, Callable[[Artifact], None]] = {
     "anchors.evaluate": _print_forms,
     "evaluate.generation": _print_generation,
     "evaluate.retrieval": _print_retrieval,
+    "study.report": _print_study,
     "tokenizer.report": _print_tokenizer,
 }
 

@@ -44,6 +44,7 @@ _STAGES = {
     "index.build": "jobs.index:BUILD",
     "index.update": "jobs.index:UPDATE",
     "evaluate.retrieval": "jobs.evaluate:RETRIEVAL_STAGE",
+    "study.create": "jobs.study:CREATE",
 }
 _PRESETS = {
     "tokenizer.train": "gestray.tokenizers.config:preset",

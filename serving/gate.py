@@ -34,7 +34,8 @@ _SCOPES: tuple[tuple[str, Scope], ...] = (
     ("/v1/motions", "generate"),
     ("/v1/admin", "admin"),
 )
-_HEADERS = {
+#: Of everything that is answered.
+HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "x-frame-options": "DENY",
@@ -80,7 +81,7 @@ class Gate:
                 code, answering = message["status"], True
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
-                for name, value in _HEADERS.items():
+                for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 

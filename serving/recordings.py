@@ -35,7 +35,7 @@ class Recordings:
         self._takes = takes
         self._refs = {ref.take_id: ref for ref in read_catalog(takes)}
         # The next phrase that is asked for is mostly of the same take.
-        self._poses = lru_cache(maxsize=4)(self._read_poses)
+        self._poses_of = lru_cache(maxsize=4)(self._read_poses)
         # Requests are answered in threads, and an open Parquet file is one reader's.
         self._reading = Lock()
 
@@ -54,24 +54,24 @@ class Recordings:
 
     def motion(self, take_id: str, start_s: float, end_s: float) -> bytes | None:
         """Joint positions of a phrase as `pack` has them; None where there is no motion."""
-        span = self._span(take_id, start_s, end_s)
+        span = self.poses(take_id, start_s, end_s)
         return None if span is None else pack_places(*span)
 
     def turns(self, take_id: str, start_s: float, end_s: float) -> bytes | None:
         """Joint rotations of a phrase as `pack_turns` has them; None where there is no motion."""
-        span = self._span(take_id, start_s, end_s)
+        span = self.poses(take_id, start_s, end_s)
         return None if span is None else pack_turns(*span)
 
-    def _span(
+    def poses(
         self, take_id: str, start_s: float, end_s: float
     ) -> tuple[NDArray[np.float32], float] | None:
-        """Poses of a phrase (T, 165) and how many of them make a second."""
+        """Poses of a phrase (T, 165), and how many of them make a second; None without motion."""
         poses = self._cut(take_id, start_s, end_s)
         return None if poses is None else thinned(poses)
 
     def _cut(self, take_id: str, start_s: float, end_s: float) -> NDArray[np.float32] | None:
         """Poses of a phrase (T, 165), all of them."""
-        poses = self._poses(take_id) if take_id in self._refs else None
+        poses = self._poses_of(take_id) if take_id in self._refs else None
         return None if poses is None else poses[round(start_s * FPS) : round(end_s * FPS)]
 
     def has_audio(self, take_id: str) -> bool:

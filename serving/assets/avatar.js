@@ -26,14 +26,10 @@ function avatar(base) {
 
 /** An avatar on the canvas where there is WebGL, else a stick figure. */
 export async function makeStage(canvas, skeleton, base = "assets/") {
-  try {
-    const scene = await avatar(base);
-    return new Avatar(canvas, cloneSkinned(scene));
-  } catch (error) {
-    console.info(`stick figures: ${error.message ?? error}`);
-    const figure = new Figure(canvas, skeleton);
-    return Object.assign(figure, { kind: "motion", read: unpack });
+  if (document.createElement("canvas").getContext("webgl2")) {
+    return new Avatar(canvas, cloneSkinned(await avatar(base)));
   }
+  return Object.assign(new Figure(canvas, skeleton, [1.5, 1.4]), { kind: "motion", read: unpack });
 }
 
 /** Reads what `serving.recordings.pack_turns` writes. */
@@ -51,7 +47,6 @@ class Avatar {
 
   constructor(canvas, person) {
     this.canvas = canvas;
-    // Fails where there is no WebGL, which is what `makeStage` waits for.
     this.renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true });
     this.scene = new Scene();
     this.camera = new PerspectiveCamera(FIELD, 1, 0.5, 20);

@@ -9,6 +9,7 @@ export const VIEWS = [["front", 0, 0], ["left side", -90, 0], ["above", 0, 80], 
 const HEAD_RADIUS = 0.095; // metres
 const TIP = 0.8; // of the bone before it: the last joint of a finger is not its tip
 const TRAIL = 0.5; // seconds
+const MIDDLE = 0.2; // of the upper body above the pelvis, metres
 
 /** Reads what `serving.recordings.pack` writes. */
 export function unpack(buffer) {
@@ -20,9 +21,11 @@ export function unpack(buffer) {
 }
 
 export class Figure {
-  constructor(canvas, skeleton) {
+  /** Shows as much as the phrase reaches to, or `reach` metres across and up whatever it does. */
+  constructor(canvas, skeleton, reach = null) {
     this.canvas = canvas;
     this.skeleton = skeleton;
+    this.reach = reach;
     this.upper = [...new Set(skeleton.bones.filter((b) => b[2] !== "legs").flatMap((b) => [b[0], b[1]]))];
     this.children = new Set(skeleton.bones.map((bone) => bone[0]));
     this.motion = null;
@@ -47,7 +50,7 @@ export class Figure {
   }
 
   draw(frame = this.frame) {
-    this.frame = frame;
+    this.frame = frame = Math.floor(frame);
     const ratio = devicePixelRatio || 1;
     const { clientWidth: width, clientHeight: height } = this.canvas;
     this.canvas.width = width * ratio;
@@ -129,6 +132,11 @@ export class Figure {
 
   /** Centre and extent of the upper body over the whole phrase, whichever way it is turned. */
   #fit() {
+    if (this.reach) {
+      this.centre = [0, MIDDLE, 0];
+      [this.width, this.height] = this.reach;
+      return;
+    }
     this.centre = [0, 0, 0];
     const low = [Infinity, Infinity, Infinity];
     const high = [-Infinity, -Infinity, -Infinity];

@@ -30,20 +30,36 @@ __all__ = ["generator_task", "speech_takes", "tokenizer_folder"]
 T = TypeVar("T")
 
 # Of its own accord Chromium looks for updates and more, which closed networks refuse.
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+QUIET = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-sync"]
 QUIET += ["--disable-background-networking", "--disable-component-update"]
+# WebGL without a graphics card.
+WITH_GL = [*QUIET, "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Headless Chromium."""
+def chromium() -> Iterator[Callable[..., Any]]:
+    """Starts headless Chromium with arguments."""
     playwright = pytest.importorskip("playwright.sync_api")
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next((found for name in names if (found := shutil.which(name))), None)
     if path is None:
         pytest.skip("no Chromium on the path (Debian: `apt-get install chromium`)")
     with playwright.sync_playwright() as driver:
-        yield driver.chromium.launch(executable_path=path, args=QUIET)
+        yield lambda args: driver.chromium.launch(executable_path=path, args=args)
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: Callable[..., Any]) -> Any:
+    """Headless Chromium without WebGL, where pages draw stick figures."""
+    return chromium([*QUIET, "--disable-3d-apis"])
+
+
+@pytest.fixture(scope="session")
+def browser_with_gl(chromium: Callable[..., Any]) -> Any:
+    """Headless Chromium with WebGL, where pages show the avatar."""
+    return chromium(
+        [*WITH_GL, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    )
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
