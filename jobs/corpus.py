@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.corpora.synthetic import CorpusSummary, write_corpus
 from jobs.display import metrics_table, progress
+from jobs.side_by_side import usable_cores
 
 
 class SynthConfig(Config):
@@ -30,8 +30,7 @@ _TAKES_A_PROCESS = 16
 
 def processes(takes: int) -> int:
     """How many processes to make `takes` takes in: one a usable CPU, where that pays."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cpus or 1, max(takes // _TAKES_A_PROCESS, 1))
+    return min(usable_cores(), max(takes // _TAKES_A_PROCESS, 1))
 
 
 def _run(run: StageRun[SynthConfig]) -> StageResult:

@@ -47,7 +47,7 @@ def run_tasks(
         return
     waiting = list(tasks)
     running: dict[Future[StageReport], Task] = {}
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, usable_cores() // processes)
     with ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), _begin, (threads,)
     ) as pool:
@@ -68,6 +68,13 @@ def run_tasks(
             raise
     for task in tasks:  # in the order of the file, whatever ended first
         reports[task.name] = reports.pop(task.name)
+
+
+def usable_cores() -> int:
+    """Cores this process may run on, which may be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _run(task: Task, store: Folder, reports: Mapping[str, StageReport]) -> StageReport:

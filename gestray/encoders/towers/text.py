@@ -6,7 +6,8 @@ Shapes: B batch, L tokens, W words, C channels of the text model, D dimensions o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,24 @@ from gestray.encoders.towers.encoded import Encoded, Pooling, masked_mean, trans
 from gestray.errors import UserError
 
 
+class Outputs(NamedTuple):
+    """Of a frozen model, by what went in."""
+
+    sentences: dict[str, Tensor]
+    words: dict[tuple[str, ...], Tensor]
+
+
+@lru_cache(maxsize=2)
+def _outputs_of(source: str, max_tokens: int) -> Outputs:
+    """Kept for all encoders of a process: a study trains dozens on the same texts."""
+    return Outputs({}, {})
+
+
 class TextEncoder(nn.Module):
     """A `transformers` model: tokens averaged to words or to a sentence (Reimers & Gurevych 2019).
 
     Frozen, it is no part of the module's parameters or state (it is loaded by
-    name again) and its outputs are kept, so that a text is encoded once.
+    name again) and its outputs are kept, so that a text is encoded once in a process.
     """
 
     def __init__(self, config: TextTowerConfig) -> None:
@@ -40,8 +54,7 @@ class TextEncoder(nn.Module):
             )
         backbone = quietly(AutoModel.from_pretrained, source, dtype=torch.float32)
         self.width: int = backbone.config.hidden_size
-        self._sentences: dict[str, Tensor] = {}
-        self._words: dict[tuple[str, ...], Tensor] = {}
+        self._sentences, self._words = _outputs_of(source, config.max_tokens)
         if config.train == "frozen":
             backbone.eval().requires_grad_(False)
             # Kept out of nn.Module's registry: neither saved nor synchronised.
