@@ -30,6 +30,11 @@ from serving.routes.health import health
 from serving.routes.recordings import recordings
 from serving.routes.retrieval import retrieval
 from serving.routes.service import Service
+from serving.routes.stream import stream
+from serving.work import Bounded
+
+# Speeches that are spoken, decoded or aligned at once, or wait for it.
+_MOST_LISTENING = 16
 
 PAGE = Path(__file__).parent / "page"
 
@@ -59,11 +64,16 @@ def make_api(service: Service, config: ServingConfig, keyring: Keyring | None) -
     exports = Exports(config.limits.film_s)
     retrieval(v1, service, config.limits)
     recordings(v1, service, exports)
-    generation(v1, service, config.limits, config.load.kept_s, exports)
+    listening = Bounded("speeches", 1, _MOST_LISTENING, retry_s=5)
+    kept_s = config.load.kept_s
+    generation(v1, service, config.limits, kept_s, exports, listening)
     api.include_router(v1)
+    sockets = APIRouter(prefix="/v1")
+    stream(sockets, service, config.limits, kept_s, listening)
+    api.include_router(sockets)
     mount_assets(api)
     api.mount("/", StaticFiles(directory=PAGE, html=True))
-    return Gate(api, keyring, config.limits, config.load.request_s)
+    return Gate(api, keyring, config.limits, config.load.request_s, config.allow_origins)
 
 
 def _answer_problems(api: FastAPI) -> None:

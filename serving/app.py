@@ -32,7 +32,6 @@ from gestray.retrieval.index import Hit
 from serving.config import ServingConfig
 from serving.keys import Keyring, read_keys
 from serving.library import Model, Mover, choose, load_model, load_mover
-from serving.motions import Kept
 from serving.moving import Moving
 from serving.shared import shared_by_all
 
@@ -61,7 +60,7 @@ class Gestures:
             name: load_mover(name, uri) for name, uri in chosen.generators.items()
         }
         self.moving = Moving(config.load.moved, config.load.move_queued)
-        self._shared = shared_by_all(serve.get_replica_context().app_name, config.load)
+        self.shared = shared_by_all(serve.get_replica_context().app_name, config.load)
         # The model computes in a thread of its own, so that health and clips are answered
         # meanwhile; in one thread, because more would only share the same cores.
         self._thread = ThreadPoolExecutor(1, "model")
@@ -97,12 +96,6 @@ class Gestures:
         self._batch_size.observe(len(asked))
         self._model_ms.observe(1000 * (time.perf_counter() - started))
         return found
-
-    async def keep(self, motion_id: str, kept: Kept) -> None:
-        await self._shared.keep(motion_id, kept)
-
-    async def kept(self, motion_id: str) -> Kept | None:
-        return await self._shared.kept(motion_id)
 
     def check_health(self) -> None:
         """Serve calls this; a replica without models never gets here."""

@@ -13,12 +13,15 @@ import logging
 import math
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette import status
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
@@ -27,6 +30,10 @@ from serving.keys import Key, Keyring, Scope
 from serving.problems import Problem, problem_response
 
 audit = logging.getLogger("gestray.audit")
+
+#: The subprotocol of streams; a browser offers its key as another, `gestray.key.` before it.
+PROTOCOL = "gestray.v1"
+_KEY = "gestray.key."
 
 _API = "/v1/"
 _SCOPES: tuple[tuple[str, Scope], ...] = (
@@ -46,6 +53,13 @@ HEADERS = {
 }
 
 
+def close_code(problem: HTTPException) -> int:
+    """What a web socket is closed with, where a request would be answered this problem."""
+    if problem.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return status.WS_1011_INTERNAL_ERROR
+    return 4000 + problem.status_code
+
+
 def scope_of(path: str) -> Scope:
     """The scope a key needs for a path of the API."""
     for prefix, scope in _SCOPES:
@@ -62,14 +76,14 @@ class Gate:
     keyring: Keyring | None
     limits: Limits
     request_s: float
+    allow_origins: Sequence[str] = ()
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
         if connection["type"] == "lifespan":
             await self.app(connection, receive, send)
             return
-        if connection["type"] != "http":
-            # There are no web sockets yet, and none may come that nobody checks.
-            await send({"type": "websocket.close", "code": status.WS_1008_POLICY_VIOLATION})
+        if connection["type"] == "websocket":
+            await self._socket(connection, receive, send)
             return
         request_id = uuid.uuid4().hex
         connection.setdefault("state", {})["request_id"] = request_id
@@ -86,7 +100,8 @@ class Gate:
             await send(message)
 
         try:
-            key = self._admit(connection["path"], Headers(scope=connection))
+            headers = Headers(scope=connection)
+            key = self._admit(connection["path"], headers, headers.get("authorization"))
             async with asyncio.timeout(self.request_s):
                 await self.app(connection, self._counted(receive), sending)
         except Problem as problem:
@@ -103,7 +118,54 @@ class Gate:
         finally:
             _log(connection, request_id, key, code, time.perf_counter() - started)
 
-    def _admit(self, path: str, headers: Headers) -> Key | None:
+    async def _socket(self, connection: Connection, receive: Receive, send: Send) -> None:
+        """A web socket: browsers cannot send headers with one, and ask from any page."""
+        request_id, started, key = uuid.uuid4().hex, time.perf_counter(), None
+        code = status.WS_1006_ABNORMAL_CLOSURE
+        headers, offered = Headers(scope=connection), connection.get("subprotocols", ())
+
+        async def sending(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "websocket.close":
+                code = message.get("code", status.WS_1000_NORMAL_CLOSURE)
+            await send(message)
+
+        try:
+            self._check_origin(headers)
+            keys = (name.removeprefix(_KEY) for name in offered if name.startswith(_KEY))
+            bearer = next((f"Bearer {token}" for token in keys), headers.get("authorization"))
+            key = self._admit(connection["path"], headers, bearer)
+            state = connection.setdefault("state", {})
+            state |= {"request_id": request_id, "key": key.id if key else None}
+            await self.app(connection, receive, sending)
+        except Problem as problem:
+            # Browsers tell a page of a close, and nothing of a handshake that was refused.
+            await receive()
+            accepted = PROTOCOL if PROTOCOL in offered else None
+            await send({"type": "websocket.accept", "subprotocol": accepted})
+            body = {"type": "problem", "status": problem.status_code, "detail": problem.detail}
+            await send({"type": "websocket.send", "text": json.dumps(body)})
+            reason = str(problem.detail)[:120]
+            await sending(
+                {"type": "websocket.close", "code": close_code(problem), "reason": reason}
+            )
+        finally:
+            connection["method"] = "SOCKET"
+            _log(connection, request_id, key, code, time.perf_counter() - started)
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Refuse sockets that pages of others open.
+
+        Raises:
+            Problem: the page is neither ours nor one of `allow_origins`.
+        """
+        origin = headers.get("origin")
+        if origin is None or origin in self.allow_origins:
+            return
+        if urlsplit(origin).netloc != headers.get("host"):
+            raise Problem(HTTPStatus.FORBIDDEN, "pages of this origin may not open streams here")
+
+    def _admit(self, path: str, headers: Headers, bearer: str | None) -> Key | None:
         """The key of a request that may go on.
 
         Raises:
@@ -117,7 +179,7 @@ class Gate:
             raise _too_large(self.limits.body_bytes)
         if self.keyring is None or not path.startswith(_API):
             return None
-        key = self.keyring.find(headers.get("authorization"))
+        key = self.keyring.find(bearer)
         if key is None:
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,

@@ -11,6 +11,8 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import NamedTuple
 
+import numpy as np
+
 from gestray.corpora.synthetic.voice import find_espeak
 from gestray.errors import BadInput, UserError
 from gestray.generators.contract import Speech
@@ -73,7 +75,13 @@ def speech_of_text(text: str, longest_s: float) -> Heard:
         raise Problem(
             _UNPROCESSABLE, f"text: spoken it takes {seconds:.0f} s, at most {longest_s:g} s"
         )
-    return Heard(speech, None)
+    return Heard(rounded(speech)[0], None)
+
+
+def rounded(speech: Speech) -> tuple[Speech, bytes]:
+    """A speech as whoever plays it hears it: as PCM16, and those bytes."""
+    pcm16 = np.clip(np.rint(speech.samples * 32768), -32768, 32767).astype("<i2").tobytes()
+    return Speech(pcm16_to_float(pcm16), speech.words), pcm16
 
 
 def speech_of_recording(

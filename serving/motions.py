@@ -9,10 +9,8 @@ from functools import cache, cached_property
 from http import HTTPStatus
 from pathlib import Path
 
-import numpy as np
-
 from gestray.errors import UserError
-from gestray.generators.contract import Gesturing, Speech
+from gestray.generators.contract import Gesturing
 from gestray.motion.export import MotionClip, export_motion
 from gestray.motion.export.video import ffmpeg
 from serving.problems import Problem
@@ -74,11 +72,6 @@ class Kept:
 
     def wav(self) -> bytes:
         return wav_file(self.pcm16)
-
-
-def pcm16_of(speech: Speech) -> bytes:
-    """The samples of a speech as little-endian PCM16."""
-    return np.clip(np.rint(speech.samples * 32768), -32768, 32767).astype("<i2").tobytes()
 
 
 class Exports:

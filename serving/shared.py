@@ -1,19 +1,69 @@
-"""What all replicas of a service share: recent motions.
+"""What all replicas of a service share: recent motions, and what streams have heard.
 
-A request for a motion's file may come to another replica than made it. So motions lie in one
-small Ray actor beside the replicas, which outlives each of them. It holds nothing that must
-survive: with its node, recent motions are gone and new ones are kept again.
+A request for a motion's file may come to another replica than made it, and a stream may go on
+at another than it began at. So both lie in one small Ray actor beside the replicas, which outlives
+each of them. It holds nothing that must survive: with its node, recent motions are gone and new
+ones are kept again.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from gestray.speech.words import Word
 from serving.config import Load
 from serving.motions import Kept
 from serving.shelf import Shelf
 
 _NAME = "gestray-shared"
+# How long a stream can be resumed after its connection was lost.
+_RESUME_S = 60.0
+# Of whatever is small, bytes; roughly.
+_SMALL = 256
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a stream has heard at once: sound, and words that begin in it or later.
+
+    Args:
+        is_text: whether the sound is of a text, and the client was sent it.
+    """
+
+    pcm16: bytes
+    words: tuple[Word, ...] = ()
+    is_text: bool = False
+
+
+@dataclass
+class StreamLog:
+    """All that a stream has heard.
+
+    Args:
+        start: the message that it began with.
+        key: whose it is.
+        turn: of the connections that it had, the one that may add.
+        ended: nothing more comes.
+        size: bytes in memory, roughly.
+    """
+
+    start: dict[str, Any]
+    key: str | None
+    pieces: list[Piece] = field(default_factory=list)
+    turn: int = 0
+    ended: bool = False
+    size: int = 0
+
+    @property
+    def samples(self) -> int:
+        """That were heard."""
+        return sum(len(piece.pcm16) for piece in self.pieces) // 2
+
+    @property
+    def texts(self) -> int:
+        """That were spoken."""
+        return sum(piece.is_text for piece in self.pieces)
 
 
 class Shared:
@@ -21,6 +71,7 @@ class Shared:
 
     def __init__(self, load: Load) -> None:
         self._motions = Shelf(load.kept_bytes, load.kept_s)
+        self._streams = Shelf(load.kept_bytes, _RESUME_S)
 
     async def keep(self, motion_id: str, kept: Kept) -> None:
         """Keep a motion for a while."""
@@ -29,6 +80,30 @@ class Shared:
     async def kept(self, motion_id: str) -> Kept | None:
         """A motion; None where there is none, or no longer."""
         return self._motions.get(motion_id)
+
+    async def begin(self, stream: str, log: StreamLog) -> None:
+        """Keep the log of a stream, until nothing was added to it for a minute."""
+        self._streams.put(stream, log, log.size)
+
+    async def add(self, stream: str, turn: int, piece: Piece, ended: bool) -> bool:
+        """Log what was heard; False where another connection has the stream now, or none can."""
+        log: StreamLog | None = self._streams.get(stream)
+        if log is None or log.turn != turn:
+            return False
+        log.pieces.append(piece)
+        log.ended, log.size = ended, log.size + len(piece.pcm16) + _SMALL
+        return self._streams.put(stream, log, log.size)
+
+    async def take_over(self, stream: str, key: str | None) -> StreamLog | None:
+        """The log of a stream, which the caller may add to from now on.
+
+        None where there is no such stream, or it is another's.
+        """
+        log: StreamLog | None = self._streams.get(stream)
+        if log is None or log.key != key:
+            return None
+        log.turn += 1
+        return replace(log, pieces=list(log.pieces))
 
 
 class Actor(Protocol):
@@ -48,6 +123,15 @@ class Remote:
 
     async def kept(self, motion_id: str) -> Kept | None:
         return await self._actor.kept.remote(motion_id)
+
+    async def begin(self, stream: str, log: StreamLog) -> None:
+        await self._actor.begin.remote(stream, log)
+
+    async def add(self, stream: str, turn: int, piece: Piece, ended: bool) -> bool:
+        return await self._actor.add.remote(stream, turn, piece, ended)
+
+    async def take_over(self, stream: str, key: str | None) -> StreamLog | None:
+        return await self._actor.take_over.remote(stream, key)
 
 
 def shared_by_all(app: str, load: Load) -> Remote:

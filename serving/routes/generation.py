@@ -16,8 +16,14 @@ from gestray.generators.contract import Gesturing
 from gestray.speech.words import Word as SpokenWord
 from serving.config import Limits
 from serving.library import Mover
-from serving.listening import Heard, check_voice, speech_of_recording, speech_of_text
-from serving.motions import Exports, Kept, formats, new_id, pcm16_of
+from serving.listening import (
+    Heard,
+    check_voice,
+    rounded,
+    speech_of_recording,
+    speech_of_text,
+)
+from serving.motions import Exports, Kept, formats, new_id
 from serving.moving import check_speaker
 from serving.problems import Problem, describe
 from serving.routes.recordings import WAV, as_file
@@ -38,8 +44,6 @@ from serving.work import Bounded
 _KIND = "generation"
 # Fields of an upload besides its files are this long at most.
 _FIELD_BYTES = 64 << 10
-# Speeches that are spoken, decoded or aligned at once, or wait for it.
-_MOST_LISTENING = 16
 
 
 class _Upload(BaseModel):
@@ -71,10 +75,19 @@ def _body() -> dict[str, Any]:
 
 
 def generation(
-    router: APIRouter, service: Service, limits: Limits, kept_s: float, exports: Exports
+    router: APIRouter,
+    service: Service,
+    limits: Limits,
+    kept_s: float,
+    exports: Exports,
+    listening: Bounded,
 ) -> None:
-    """Add the routes."""
-    listening = Bounded("speeches", 1, _MOST_LISTENING, retry_s=5)
+    """Add the routes.
+
+    Args:
+        kept_s: how long motions are kept.
+        listening: speaks texts, decodes and aligns recordings.
+    """
 
     @router.post("/generate", tags=[_KIND], openapi_extra=_body())
     async def generate(request: Request) -> Motion:
@@ -180,7 +193,9 @@ async def keep(
         formats=list(formats()),
         remark=heard.remark,
     )
-    await service.keep(motion.id, Kept(motion.model_dump_json(), moved, pcm16_of(heard.speech)))
+    await service.shared.keep(
+        motion.id, Kept(motion.model_dump_json(), moved, rounded(heard.speech)[1])
+    )
     return motion
 
 
@@ -196,7 +211,7 @@ def _mover(service: Service, asked: GenerateRequest | _Upload) -> Mover:
 
 
 async def _kept(service: Service, motion_id: str) -> Kept:
-    kept = await service.kept(motion_id)
+    kept = await service.shared.kept(motion_id)
     if kept is None:
         raise Problem(
             HTTPStatus.NOT_FOUND, f"there is no motion {motion_id}, or it is no longer kept"

@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeVar
 
 from gestray.retrieval.index import Hit
 from serving.library import Model, Mover
-from serving.motions import Kept
 from serving.moving import Moving
 from serving.problems import Problem
+from serving.shared import Remote, Shared
 
 OCTETS = "application/octet-stream"
 BINARY: dict[str, Any] = {"content": {OCTETS: {}}}
@@ -40,11 +40,9 @@ class Service(Protocol):
     def retrieve(self, model: Model, text: str, k: int) -> Awaitable[list[Hit]]:
         """The gestures that say a text best."""
 
-    def keep(self, motion_id: str, kept: Kept) -> Awaitable[None]:
-        """Keep a motion for a while."""
-
-    def kept(self, motion_id: str) -> Awaitable[Kept | None]:
-        """A motion; None where there is none, or no longer."""
+    @property
+    def shared(self) -> Shared | Remote:
+        """Recent motions and streams, of all replicas."""
 
 
 def find(service: Service, kind: str, found: Mapping[str, Named], name: str | None) -> Named:

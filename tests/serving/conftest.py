@@ -167,8 +167,7 @@ class InProcess:
         self.models = {model.name: model}
         self.movers = {} if mover is None else {mover.name: mover}
         self.moving = Moving(load.moved, load.move_queued)
-        shared = Shared(load)
-        self.keep, self.kept = shared.keep, shared.kept
+        self.shared = Shared(load)
 
     @property
     def ready(self) -> bool:

@@ -203,14 +203,16 @@ def test_pages_of_other_origins_are_not_answered(model: Model) -> None:
         assert client.options("/v1/retrieve", headers=friend).headers[allow] == friend["origin"]
 
 
-def test_web_sockets_are_closed_at_the_gate() -> None:
+def test_web_sockets_without_a_key_end_at_the_gate(key) -> None:
     async def app(connection, receive, send) -> None:
-        await send({"type": "websocket.accept"})
-        await send({"type": "websocket.close"})
+        raise AssertionError("never asked")
 
-    with pytest.raises(WebSocketDisconnect) as refused:
-        TestClient(Gate(app, None, Limits(), 30)).websocket_connect("/v1/any").__enter__()
-    assert refused.value.code == 1008
+    client = TestClient(Gate(app, Keyring.of([key[0]]), Limits(), 30))
+    with client.websocket_connect("/v1/any") as socket:
+        assert socket.receive_json()["status"] == 401
+        with pytest.raises(WebSocketDisconnect) as refused:
+            socket.receive_json()
+    assert refused.value.code == 4401
 
 
 def test_until_its_models_are_there_it_is_not_ready(model: Model) -> None:

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
+import io
+import socket
+import time
+import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from starlette.websockets import WebSocketDisconnect
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from gestray.store import Folder
-from serving.config import Load, ServingConfig
+from serving.config import Limits, Load, ServingConfig
 from serving.keys import make_key, write_keys
 from serving.library import Model
+from tests.serving.test_stream import Talk
 
 pytestmark = pytest.mark.ray
 
 _LOAD = Load(ongoing=8, queued=8, batch=8, batch_wait_s=0.02)
+
+
+class OverWire:
+    """A socket of the library `websockets` as those of Starlette's test client are."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.send_text = self.send_bytes = socket.send
+
+    def receive(self) -> dict[str, object]:
+        try:
+            message = self.socket.recv(timeout=30)
+        except ConnectionClosed as closed:
+            assert closed.rcvd is not None
+            return {
+                "type": "websocket.close",
+                "code": closed.rcvd.code,
+                "reason": closed.rcvd.reason,
+            }
+        return {"type": "websocket.send", "text" if isinstance(message, str) else "bytes": message}
+
+    def vanish(self) -> None:
+        """End without a word."""
+        self.socket.socket.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +63,12 @@ def service(ray_cluster: str, store: Folder, tmp_path_factory) -> Iterator[httpx
     from serving.app import application
     from tests.conftest import _free_port
 
-    key, token = make_key("test", ("retrieve",), 100_000)
+    key, token = make_key("test", ("retrieve", "generate"), 100_000)
     file = Path(tmp_path_factory.mktemp("keys")) / "keys.json"
     write_keys([key], file)
-    config = ServingConfig(store=store.uri, keys=str(file), port=_free_port(), load=_LOAD)
+    config = ServingConfig(
+        store=store.uri, keys=str(file), port=_free_port(), load=_LOAD, limits=Limits(streams=2)
+    )
     options = HTTPOptions(host=config.host, port=config.port)
     serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)
     serve.run(application(config), name="test", route_prefix="/")
@@ -72,6 +109,59 @@ def test_beyond_its_queue_it_says_when_to_ask_again(service: httpx.Client) -> No
     busy = next(answer for answer in answers if answer.status_code == 429)
     assert int(busy.headers["retry-after"]) >= 1
     assert service.post("/v1/retrieve", json={"text": "after"}).status_code == 200
+
+
+@contextmanager
+def streaming(service: httpx.Client) -> Iterator[Talk]:
+    """A stream through Serve's proxy."""
+    url = f"ws://127.0.0.1:{service.base_url.port}/v1/generate/stream"
+    token = service.headers["authorization"].removeprefix("Bearer ")
+    protocols = [Subprotocol("gestray.v1"), Subprotocol(f"gestray.key.{token}")]
+    with connect(url, subprotocols=protocols) as socket:
+        yield Talk(OverWire(socket))
+
+
+def test_a_stream_through_the_proxy_is_the_motion_of_the_whole(service: httpx.Client) -> None:
+    made = service.post("/v1/generate", json={"text": "I have no idea.", "seed": 4}).json()
+    kept = [service.get(f"/v1/motions/{made['id']}.npz").content for _ in range(2)]
+    with np.load(io.BytesIO(kept[0])) as arrays:
+        expected = arrays["poses"]
+    with wave.open(io.BytesIO(service.get(f"/v1/motions/{made['id']}/audio").content)) as sound:
+        pcm16 = sound.readframes(sound.getnframes())
+    with streaming(service) as talk:
+        talk.say("start", input="audio", seed=4)
+        stream = talk.listen("started")["stream"]
+        talk.say("words", words=made["words"])
+        talk.socket.send_bytes(pcm16[:40_000])
+        talk.listen("pose")
+    with streaming(service) as again:
+        again.chunks = talk.chunks
+        again.say("resume", stream=stream, after=max(talk.chunks))
+        known = 2 * again.listen("resumed")["samples"]
+        again.socket.send_bytes(pcm16[known:])
+        again.say("end")
+        assert again.listen("end")["motion"]["frames"] == made["frames"]
+    assert np.abs(again.poses - expected).max() < 1e-6
+
+
+def test_streams_of_clients_that_vanish_make_room(service: httpx.Client) -> None:
+    begun, deadline = 0, time.monotonic() + 20
+    while begun < 6:  # and two at once have room
+        assert time.monotonic() < deadline
+        with suppress(WebSocketDisconnect, ConnectionClosed), streaming(service) as talk:
+            talk.say("start", input="audio")
+            talk.listen("started")
+            talk.socket.send_bytes(bytes(32_000))
+            begun += 1
+            talk.socket.vanish()
+    code = 4429
+    while code == 4429 and time.monotonic() < deadline:
+        with suppress(ConnectionClosed), streaming(service) as talk:
+            talk.socket.send_text("garbage")
+            with pytest.raises(WebSocketDisconnect) as closed:
+                talk.listen("nothing")
+            code = closed.value.code
+    assert code == 4400 and "JSON" in closed.value.reason
 
 
 def test_it_listens_on_loopback_alone_and_wants_a_key(service: httpx.Client) -> None:

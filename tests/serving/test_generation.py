@@ -18,6 +18,7 @@ from gestray.generators.voice import speak
 from gestray.speech.audio import SAMPLE_RATE
 from gestray.speech.words import Word, format_words
 from serving.library import Mover
+from serving.listening import rounded
 from serving.moving import Moving
 from serving.problems import Problem
 from serving.recordings import pack_places
@@ -46,7 +47,7 @@ def silence(seconds: float) -> bytes:
 def test_a_text_is_spoken_and_moved_for(client: TestClient, mover: Mover) -> None:
     asked = {"text": "I have no idea. Stop!", "seed": 3}
     made = client.post("/v1/generate", json=asked).json()
-    speech = speak(asked["text"])
+    speech, _ = rounded(speak(asked["text"]))
     moved = mover.generator.generate(speech, seed=3)
     assert [word["word"] for word in made["words"]] == [word.word for word in speech.words]
     assert made["frames"] == len(moved) and made["seconds"] == pytest.approx(len(moved) / 30)
