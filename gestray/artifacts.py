@@ -21,6 +21,7 @@ import gestray
 from gestray.config import ConfigT, digest
 from gestray.errors import UserError
 from gestray.store import Folder
+from gestray.work import Work, noting
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -53,6 +54,8 @@ class Manifest(BaseModel):
     rows_quarantined: int
     seconds: float
     metrics: dict[str, Any]
+    #: Empty where a stage does not tell its work from its start.
+    work: tuple[Work, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,8 @@ def run_stage(
         return StageReport(artifact, up_to_date=True, seconds=time.monotonic() - started)
     if not stage.resumes:
         folder.delete()
-    result = stage.run(StageRun(folder, config, inputs))
+    with noting() as work:
+        result = stage.run(StageRun(folder, config, inputs))
     if result.rows_in != result.rows_out + result.rows_quarantined:
         raise RuntimeError(
             f"stage {stage.name} lost rows: {result.rows_in} in, {result.rows_out} out, "
@@ -257,6 +261,7 @@ def run_stage(
         rows_quarantined=result.rows_quarantined,
         seconds=seconds,
         metrics=result.metrics,
+        work=tuple(work),
     )
     folder.write_bytes(manifest.model_dump_json(indent=2).encode(), MANIFEST)
     return StageReport(Artifact(folder, manifest), up_to_date=False, seconds=seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
@@ -19,6 +20,7 @@ from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.form import PhysicalForm
 from gestray.store import Folder
+from gestray.work import Work, note
 from jobs.cluster import connect
 from jobs.display import progress
 from jobs.rows import map_rows, read_rows, write_rows
@@ -211,10 +213,18 @@ def _engine(config: GroundConfig) -> Engine:
 
 def _asked(grounder: LanguageModelGrounder, rows: pa.Table) -> Iterator[pa.Table]:
     """The anchors of all rows, under a progress bar that means answers."""
+    told: list[tuple[float, float]] = []
     with progress(f"ask {grounder.engine.model}", len(rows)) as track:
-        yield from grounder.ground(
-            rows, lambda done, total: track(len(rows) * done / max(total, 1))
-        )
+
+        def tell(done: int, total: int) -> None:
+            told.append((len(rows) * done / max(total, 1), time.perf_counter()))
+            track(told[-1][0])
+
+        yield from grounder.ground(rows, tell)
+    # From the first answers on: what came before was the engine's start.
+    (first, began), (last, ended) = (told[0], told[-1]) if told else ((0.0, 0.0),) * 2
+    if last > first:
+        note(Work(unit="rows", units=last - first, busy_s=ended - began))
 
 
 GROUND = Stage(

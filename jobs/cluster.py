@@ -32,6 +32,18 @@ def runs_here(processes: int) -> bool:
     return processes == 1 and not os.environ.get("RAY_ADDRESS")
 
 
+def at_once(processes: int) -> int:
+    """How many of so many processes really work at the same time.
+
+    A local cluster declares more CPUs than there are.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        return processes
+    from jobs.side_by_side import usable_cores
+
+    return min(processes, usable_cores())
+
+
 def connect() -> None:
     """Join the cluster, or start a local one; does nothing when connected.
 

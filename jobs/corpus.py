@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from rich.table import Table
 from gestray.artifacts import Stage, StageResult, StageRun
 from gestray.config import Config
 from gestray.corpora.synthetic import CorpusSummary, write_corpus
+from gestray.work import Work, note
 from jobs.display import metrics_table, progress
 from jobs.side_by_side import usable_cores
 
@@ -25,17 +27,22 @@ class SynthConfig(Config):
 
 
 # A process takes as long to start as for about so many takes.
-_TAKES_A_PROCESS = 16
+TAKES_A_PROCESS = 16
 
 
 def processes(takes: int) -> int:
     """How many processes to make `takes` takes in: one a usable CPU, where that pays."""
-    return min(usable_cores(), max(takes // _TAKES_A_PROCESS, 1))
+    return min(usable_cores(), max(takes // TAKES_A_PROCESS, 1))
 
 
 def _run(run: StageRun[SynthConfig]) -> StageResult:
     config = run.config
+    told: list[tuple[int, float]] = []
     with progress("write corpus", config.takes) as track:
+
+        def tell(done: int, _: int) -> None:
+            told.append((done, time.perf_counter()))
+            track(done)
 
         def write(folder: Path) -> StageResult:
             summary = write_corpus(
@@ -45,8 +52,9 @@ def _run(run: StageRun[SynthConfig]) -> StageResult:
                 config.seconds,
                 config.speech,
                 processes(config.takes),
-                lambda done, _: track(done),
+                tell,
             )
+            _note(told, processes(config.takes))
             metrics = {
                 "hours": summary.seconds / 3600,
                 "phrases": summary.phrases,
@@ -63,6 +71,14 @@ def _run(run: StageRun[SynthConfig]) -> StageResult:
             result = write(Path(folder))
             run.folder.upload(Path(folder))
             return result
+
+
+def _note(told: list[tuple[int, float]], workers: int) -> None:
+    """Of the first take on: what came before was the start of the processes."""
+    (first, began), (last, ended) = told[0], told[-1]
+    if last > first:
+        busy_s = (ended - began) * workers
+        note(Work(unit="takes", units=last - first, workers=workers, busy_s=busy_s))
 
 
 def summary_tables(summary: CorpusSummary) -> list[Table]:

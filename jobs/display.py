@@ -29,6 +29,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from jobs.telemetry import gauge
+
 remarks = Console(stderr=True, highlight=False)
 results = Console(highlight=False)
 
@@ -74,7 +76,19 @@ def without_bars() -> None:
 
 @contextmanager
 def progress(description: str, total: float) -> Iterator[Tracker]:
-    """A progress bar; where no terminal listens, a line at every tenth."""
+    """A progress bar; where no terminal listens, a line at every tenth. Ray's metrics hear it."""
+    with _bar(description, total) as shown:
+
+        def track(done: float, note: str = "") -> None:
+            shown(done, note)
+            gauge("gestray_progress_done", done, what=description)
+            gauge("gestray_progress_total", total, what=description)
+
+        yield track
+
+
+@contextmanager
+def _bar(description: str, total: float) -> Iterator[Tracker]:
     if not (_bars and remarks.is_terminal):
         yield _Lines(description, total)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from gestray.reports.retrieval import (
     RetrievalReport,
     render,
 )
+from gestray.work import Work, note
 from jobs.display import progress
 from jobs.drawings import confusion, gallery, space
 from jobs.meanings import read_meanings
@@ -87,10 +89,12 @@ def _run(run: StageRun[RetrievalConfig]) -> StageResult:
         config.resamples,
     )
     found: list[Evaluated] = []
+    began = time.perf_counter()
     with progress("evaluate", len(methods)) as track:
         for done, (method, artifacts) in enumerate(methods.items(), start=1):
             found += _evaluated(method, artifacts, phrases, config.split)
             track(done)
+    note(Work(unit="rows", units=len(facts), busy_s=time.perf_counter() - began))
     report = _report(run, methods, phrases, found, takes)
     run.folder.write_bytes(render(report).encode(), REPORT)
     run.folder.write_bytes(leaderboard_json(report).encode(), LEADERBOARD)

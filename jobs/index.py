@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gestray.retrieval.explain import Explanation, explain
 from gestray.retrieval.filters import Filter
 from gestray.retrieval.index import ANCHOR, GestureIndex, Hit
 from gestray.retrieval.vectors import Kind
+from gestray.work import Work, note
 from jobs.rows import read_rows
 from jobs.vectors import matrix
 
@@ -49,9 +51,12 @@ class UpdateConfig(Config):
 
 
 def _build(run: StageRun[BuildConfig]) -> StageResult:
+    began = time.perf_counter()
     rows = described_rows(run.inputs["embeddings"], run.inputs.get("anchors"))
     index = GestureIndex.build(matrix(rows, "motion_embedding"), rows, run.config.kind)
-    return _written(run, index, len(rows), 0)
+    result = _written(run, index, len(rows), 0)
+    note(Work(unit="rows", units=len(rows), busy_s=time.perf_counter() - began))
+    return result
 
 
 def _update(run: StageRun[UpdateConfig]) -> StageResult:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,9 +27,11 @@ from gestray.corpora.take import FPS, Take
 from gestray.errors import BadInput, UserError
 from gestray.motion.skeleton_map import SkeletonMap, load_map, shipped_maps
 from gestray.store import Folder
-from jobs.cluster import connect
+from gestray.work import Work, note
+from jobs.cluster import at_once, connect
 from jobs.display import progress, remarks
 from jobs.phrases import about_untimed
+from jobs.telemetry import count
 
 QUARANTINE = "quarantine.jsonl"
 
@@ -100,7 +103,7 @@ def _files_of(config: IngestConfig) -> list[list[Any]] | None:
     return [[file.name, file.size, file.modified_ns] for file in files]
 
 
-def _ingest(source: Source, run: StageRun[Any]) -> StageResult:
+def ingest(source: Source, run: StageRun[Any]) -> StageResult:
     """Read every take of `source` and write it to a shard of the artifact, or quarantine it."""
     config: IngestConfig = run.config
     listing = source.list_takes()
@@ -112,23 +115,33 @@ def _ingest(source: Source, run: StageRun[Any]) -> StageResult:
     plans = _plan_shards(config, source, listing.entries, run.folder)
     if plans:
         connect()
+        import ray
         import ray.data
 
         dataset = ray.data.from_items([{"plan": plan} for plan in plans])
         outcomes = dataset.map_batches(
             _write_shard, batch_size=1, batch_format="pandas", num_cpus=1
         )
+        busy_s = 0.0
         with progress("ingest", len(listing.entries)) as track:
             seen = 0
             for row in outcomes.iter_rows():
                 outcome = json.loads(row["outcome"])
                 stored += outcome["stored"]
                 records += outcome["quarantined"]
+                busy_s += outcome["seconds"]
+                told = {
+                    "stored": len(outcome["stored"]),
+                    "quarantined": len(outcome["quarantined"]),
+                }
+                count("gestray_ingest_takes", told)
                 seen += len(outcome["stored"]) + len(outcome["quarantined"])
                 track(seen)
-    told = Counter(item["remark"] for item in stored if item["remark"])
-    for remark, count in told.most_common():
-        remarks.print(f"{count} takes: {remark}", markup=False, soft_wrap=True)
+        workers = at_once(min(len(plans), int(ray.cluster_resources()["CPU"])))
+        note(Work(unit="takes", units=seen, workers=workers, busy_s=busy_s))
+    said = Counter(item["remark"] for item in stored if item["remark"])
+    for remark, number in said.most_common():
+        remarks.print(f"{number} takes: {remark}", markup=False, soft_wrap=True)
     _report_quarantine(run, records, rows_in)
     without_motion = [item["take_id"] for item in stored if item["num_frames"] is None]
     for take_id in without_motion:
@@ -222,6 +235,7 @@ def _write_shard(plans: Any) -> dict[str, list[str]]:
 
     Returns one row with the outcome of every take, as JSON.
     """
+    began = time.perf_counter()
     plan: ShardPlan = plans["plan"].iloc[0]
     stored: list[dict[str, Any]] = []
     quarantined: list[dict[str, Any]] = []
@@ -242,7 +256,8 @@ def _write_shard(plans: Any) -> dict[str, list[str]]:
                         "remark": plan.source.remark(take),
                     }
                 )
-    return {"outcome": [json.dumps({"stored": stored, "quarantined": quarantined})]}
+    outcome = {"stored": stored, "quarantined": quarantined}
+    return {"outcome": [json.dumps(outcome | {"seconds": time.perf_counter() - began})]}
 
 
 def _kind_of_words(take: Take) -> str:
@@ -328,7 +343,7 @@ def _run(run: StageRun[Any]) -> StageResult:
     config = run.config
     if "corpus" in run.inputs:
         config = config.model_copy(update={"source": run.inputs["corpus"].uri})
-    return _ingest(source_of(config), run)
+    return ingest(source_of(config), run)
 
 
 BEAT2 = Stage(

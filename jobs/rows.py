@@ -7,15 +7,18 @@ with a progress bar that means rows.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gestray.store import Folder
 from gestray.views.catalog import TakeRef, read_columns
-from jobs.cluster import connect, runs_here
+from gestray.work import Work, note
+from jobs.cluster import at_once, connect, runs_here
 from jobs.display import progress
 
 ROWS = "rows.parquet"
@@ -71,9 +74,9 @@ def map_rows(
     For one actor and without a cluster, in this process.
     """
     if runs_here(actors):
-        made = worker(**setup)
-        for first in range(0, len(rows), batch_size):
-            yield made(rows.slice(first, batch_size))
+        made = _Timed(worker(**setup))
+        slices = (rows.slice(first, batch_size) for first in range(0, len(rows), batch_size))
+        yield from _noted(map(made, slices), 1)
         return
     connect()
     import ray.data
@@ -91,17 +94,16 @@ def map_takes(
     `worker.columns` names the columns of the take it is given. For one actor and without a
     cluster, in this process.
     """
+    reader: dict[str, Any] = {"takes": takes, "worker": worker, "setup": setup}
     if runs_here(actors):
-        made = worker(**setup)
-        for ref in catalog:
-            yield made(ref, read_columns(takes, ref, made.columns))
+        made = _Timed(_TakeReader(**reader).read)
+        yield from _noted(map(made, catalog), 1)
         return
     connect()
     import ray.data
 
     items = [{"ref": ref} for ref in catalog]
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
-    reader = {"takes": takes, "worker": worker, "setup": setup}
     yield from _run(dataset, _TakeReader, reader, min(actors, len(items)), batch_size=1)
 
 
@@ -113,8 +115,61 @@ class _TakeReader:
         self.worker = worker(**setup)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        ref = rows["ref"][0].as_py()
+        return self.read(rows["ref"][0].as_py())
+
+    def read(self, ref: TakeRef) -> pa.Table:
         return self.worker(ref, read_columns(self.takes, ref, self.worker.columns))
+
+
+# Columns of tables on their way from workers: seconds that the row took, and whether it is of a
+# worker's first call, which warms up.
+_BUSY, _FIRST = "_busy_s", "_first"
+
+
+class _Timed:
+    """A worker that says how long its rows took."""
+
+    def __init__(self, worker: Callable[[Any], pa.Table]) -> None:
+        self.worker = worker
+        self.owed = 0.0  # of calls that made no row
+        self.is_first = True
+
+    def __call__(self, given: Any) -> pa.Table:
+        began = time.perf_counter()
+        made = self.worker(given)
+        spent, rows = self.owed + time.perf_counter() - began, len(made)
+        self.owed = 0.0 if rows else spent
+        first, self.is_first = self.is_first, self.is_first and not rows
+        each = np.full(rows, spent / max(rows, 1))
+        made = made.append_column(_BUSY, pa.array(each, pa.float64()))
+        return made.append_column(_FIRST, pa.array([first] * rows, pa.bool_()))
+
+
+class _Actor(_Timed):
+    """As `_Timed`, for Ray Data to make."""
+
+    def __init__(self, worker: type, setup: Mapping[str, Any]) -> None:
+        super().__init__(worker(**setup))
+
+
+def _noted(tables: Iterable[pa.Table], workers: int) -> Iterator[pa.Table]:
+    """The tables without what `_Timed` says in them, which is noted of the stage."""
+    busy, first = [np.empty(0)], [np.empty(0, bool)]
+    driver_s = 0.0
+    for table in tables:
+        busy.append(table[_BUSY].to_numpy())
+        first.append(table[_FIRST].to_numpy())
+        began = time.perf_counter()
+        yield table.drop_columns([_BUSY, _FIRST])
+        driver_s += time.perf_counter() - began
+    seconds, warming = np.concatenate(busy), np.concatenate(first)
+    if not len(seconds):
+        return
+    warm = seconds[~warming]
+    # Where most rows came in first calls, what the others took would say little.
+    each = float(np.mean(warm if 2 * len(warm) >= len(seconds) else seconds))
+    count = len(seconds)
+    note(Work(unit="rows", units=count, workers=workers, busy_s=each * count, driver_s=driver_s))
 
 
 def _run(
@@ -124,11 +179,12 @@ def _run(
 
     dataset.context.execution_options.preserve_order = True
     results = dataset.map_batches(
-        worker,
-        fn_constructor_kwargs=dict(setup),
+        _Actor,
+        fn_constructor_kwargs={"worker": worker, "setup": dict(setup)},
         batch_size=batch_size,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=1,
     )
-    yield from results.iter_batches(batch_size=None, batch_format="pyarrow")
+    tables = results.iter_batches(batch_size=None, batch_format="pyarrow")
+    yield from _noted(tables, at_once(actors))

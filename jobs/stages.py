@@ -135,15 +135,16 @@ def choose_inputs(
 
 
 def run_named(
-    name: str,
+    stage: str | Stage[Any],
     store: Folder,
     artifact_name: str,
     config: Config,
     inputs: Mapping[str, Artifact],
 ) -> StageReport:
     """Run a stage and say how it went in one line."""
-    remarks.print(f"[bold]{name}[/bold] [dim]{artifact_name}[/dim]")
-    report = run_stage(stage_named(name), store, check_name(artifact_name), config, inputs)
+    stage = stage_named(stage) if isinstance(stage, str) else stage
+    remarks.print(f"[bold]{stage.name}[/bold] [dim]{artifact_name}[/dim]")
+    report = run_stage(stage, store, check_name(artifact_name), config, inputs)
     manifest = report.artifact.manifest
     if report.up_to_date:
         line = f"  up to date: {report.artifact.uri}"

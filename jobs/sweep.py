@@ -8,10 +8,11 @@ and the driver here keeps the processes busy. What is known lies in the store at
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 
@@ -36,6 +37,7 @@ from jobs.sweeps.config import SweepConfig
 from jobs.sweeps.records import (
     RECORD,
     Record,
+    State,
     final_params,
     front,
     kept_figures,
@@ -44,6 +46,7 @@ from jobs.sweeps.records import (
     trial_folder,
 )
 from jobs.sweeps.study import Assignment, Study, importances_of
+from jobs.telemetry import gauge
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -196,7 +199,9 @@ def _drive(config: SweepConfig, folder: Folder, inputs: Mapping[str, Artifact]) 
                     remarks.print(f"trial {assignment.number}: {why}", markup=False, style="yellow")
                     ray.get(study.lost.remote(assignment.number, why))
                     ray.kill(process)
-            _show(track, ray.get(study.all_records.remote()), config)
+            found = ray.get(study.all_records.remote())
+            _show(track, found, config)
+            _tell(folder.name, found, config)
     records = ray.get(study.all_records.remote())
     for process in [*idle, study]:
         ray.kill(process)
@@ -241,6 +246,17 @@ def _show(track: Tracker, records: list[Record], config: SweepConfig) -> None:
             f", best {metric} {kept_figures(best[0], keep)[metric]:.4g} (trial {best[0].number})"
         )
     track(ended, note)
+
+
+def _tell(sweep: str, records: list[Record], config: SweepConfig) -> None:
+    """How far the sweep is, for Ray's metrics."""
+    states = Counter(record.state for record in records)
+    for state in get_args(State):
+        gauge("gestray_sweep_trials", states[state], sweep=sweep, state=state)
+    if best := ranked(records, config):
+        figures = kept_figures(best[0], config.config_of({}, "base").loop.keep)
+        for figure in config.metrics:
+            gauge("gestray_sweep_best", figures[figure], sweep=sweep, figure=figure)
 
 
 # The best trial.

@@ -14,7 +14,8 @@ from gestray.store import Folder
 from gestray.training.config import LoopConfig
 from gestray.training.task import Task
 from gestray.training.tracking import check_trackers, tracked
-from jobs.cluster import connect, runs_here
+from gestray.work import Work, note
+from jobs.cluster import at_once, connect, runs_here
 from jobs.display import progress
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def _train(what: str, task: Task, config: LoopConfig, takes: Artifact, target: F
     check_trackers(config.track)
     workers = config.compute.workers
     validated: list[float] = []
+    told: list[Row] = []
     with (
         progress(
             f"train {what} ({workers} worker{'s' if workers > 1 else ''})", config.steps
@@ -66,11 +68,29 @@ def _train(what: str, task: Task, config: LoopConfig, takes: Artifact, target: F
         def show(row: Row) -> None:
             if "val.loss" in row:
                 validated.append(row["val.loss"])
-            track(row["step"], _note(row, validated))
+            track(row["step"], _remark(row, validated))
             tell(row)
+            told.append(row)
 
         train = _train_here if runs_here(workers) else _train_on_ray
-        return train(task, config, takes.folder, target, show)
+        log = train(task, config, takes.folder, target, show)
+    _note(told, task, config, takes.folder)
+    return log
+
+
+def _note(rows: list[Row], task: Task, config: LoopConfig, takes: Folder) -> None:
+    """Of the steps of this process after the first row, which is of the first step."""
+    from gestray.views.catalog import read_catalog
+
+    steps = rows[-1]["step"] - rows[0]["step"] if rows else 0
+    if not steps:
+        return
+    view = task.view("train")
+    whole = sum(view.count(ref) for ref in read_catalog(takes))
+    workers, samples = at_once(config.compute.workers), steps * config.batch_size
+    rate = statistics.median(row["samples_per_s"] for row in rows[1:])
+    busy_s = workers * samples / rate
+    note(Work(unit="samples", units=samples, workers=workers, busy_s=busy_s, whole=whole))
 
 
 def _train_on_ray(
@@ -99,7 +119,7 @@ def _train_here(
     return log
 
 
-def _note(row: Row, validated: list[float]) -> str:
+def _remark(row: Row, validated: list[float]) -> str:
     parts = [f"loss {row['loss']:.4f}"]
     if validated:
         parts.append(f"val {validated[-1]:.4f} (best {min(validated):.4f})")
