@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,8 @@ class ComputeConfig(Config):
         resize_every_s: seconds between two looks at whether the group could grow.
         device: "auto" takes one GPU a worker (NCCL) if the cluster has them,
             otherwise one CPU (gloo).
+        resources: that a worker holds beside its GPU, such as {train: 1} where nodes for training
+            declare `train`; {CPU: 0, train: 1} for nodes that declare no CPUs to anybody else.
         readers: Ray Data tasks a worker reads ahead with.
         max_failures: times a group that lost a worker is restarted from its
             last checkpoint. Losses that were announced (a node is drained) do not count.
@@ -30,6 +32,7 @@ class ComputeConfig(Config):
     min_workers: int | None = Field(None, ge=1)
     resize_every_s: float = Field(60.0, ge=0)
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    resources: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     readers: int = Field(1, ge=1)
     max_failures: int = Field(2, ge=0)
 

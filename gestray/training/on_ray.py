@@ -28,6 +28,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Figures of a row of the log as Ray's metrics, which it exports as `ray_gestray_train_…`. Losses
+#: and their parts are `gestray_train_loss`, by part.
+METRICS = {
+    "step": ("gestray_train_step", "Optimiser steps done."),
+    "lr": ("gestray_train_learning_rate", "Of the last step."),
+    "grad_norm": ("gestray_train_grad_norm", "Before clipping."),
+    "samples_per_s": ("gestray_train_samples_per_s", "Of all workers."),
+    "wait_share": ("gestray_train_data_wait_share", "Share of the time spent waiting for data."),
+    "step_ms_p50": ("gestray_train_step_ms_p50", "Median of the last 200 steps."),
+    "step_ms_p95": ("gestray_train_step_ms_p95", "95th percentile of the last 200 steps."),
+    "memory_mb": ("gestray_train_memory_mb", "Most held, of the GPU or the process."),
+    "codebook_use": ("gestray_train_codebook_use", "Perplexity as a share of the codes."),
+}
+LOSS = "gestray_train_loss"
+
 # Ray Train's own state of a run lies here, below the folder that gets the model.
 RUN = "training"
 
@@ -83,6 +98,7 @@ def train_on_ray(
             num_workers=(compute.fewest, compute.workers) if is_elastic else compute.workers,
             elastic_resize_monitor_interval_s=compute.resize_every_s,
             use_gpu=use_gpu,
+            resources_per_worker={"CPU": 1, **compute.resources} if compute.resources else None,
         ),
         run_config=ray.train.RunConfig(
             name="run",
@@ -152,7 +168,11 @@ def _train_worker(setup: dict[str, Any]) -> Any:
         readers = config.compute.readers
         return data.stream.ray_batches(lanes, first, passes - first, readers, beside=elastic)
 
+    gauges = _Gauges(target.name)
+
     def tell(what: Row | str) -> None:
+        if not isinstance(what, str):
+            gauges.row(what)
         try:
             told.put_nowait(what)
         except RayError as error:  # what is told to people is no reason to stop
@@ -183,6 +203,27 @@ def _train_worker(setup: dict[str, Any]) -> Any:
         except UserError as error:
             return error
     return None
+
+
+class _Gauges:
+    """Rows of a run's log as Ray's metrics."""
+
+    def __init__(self, run: str) -> None:
+        from ray.util.metrics import Gauge
+
+        self.run = run
+        self.figures = {
+            key: Gauge(name, description=description, tag_keys=("run",))
+            for key, (name, description) in METRICS.items()
+        }
+        self.loss = Gauge(LOSS, description="Of the last step.", tag_keys=("run", "part"))
+
+    def row(self, row: Row) -> None:
+        for key, value in row.items():
+            if key in self.figures:
+                self.figures[key].set(value, {"run": self.run})
+            else:
+                self.loss.set(value, {"run": self.run, "part": key})
 
 
 @contextmanager
