@@ -6,6 +6,7 @@ follows their references.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
+from ray.serve.schema import ServeDeploySchema
 from typer.testing import CliRunner
 
 from gestray.errors import UserError
@@ -133,6 +135,59 @@ def job_problems(objects: list[Object]) -> Iterator[str]:
             yield f"{where}: {problem}"
 
 
+def serve_problems(objects: list[Object]) -> Iterator[str]:
+    """Services whose application Serve or the code would refuse, or that could not be upgraded."""
+    for service in (o for o in objects if o["kind"] == "RayService"):
+        where, spec = f"RayService {service['metadata']['name']}", service["spec"]
+        upgrade, cluster = spec.get("upgradeStrategy", {}), spec["rayClusterConfig"]
+        if upgrade.get("type") not in ("NewCluster", "NewClusterWithIncrementalUpgrade", "None"):
+            yield f"{where}: KubeRay knows no upgradeStrategy {upgrade.get('type')}"
+        if upgrade.get("type") == "NewClusterWithIncrementalUpgrade":
+            if not cluster.get("enableInTreeAutoscaling"):
+                yield f"{where}: an incremental upgrade needs the autoscaler"
+            if "clusterUpgradeOptions" not in upgrade:
+                yield f"{where}: an incremental upgrade needs clusterUpgradeOptions"
+        try:
+            schema = ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"]))
+        except ValueError as error:
+            yield f"{where}: serveConfigV2: {error}"
+            continue
+        served = [group["template"]["spec"] for group in cluster["workerGroupSpecs"]]
+        for pod in served:
+            ports = {p["containerPort"] for c in pod["containers"] for p in c.get("ports", [])}
+            if schema.http_options.port not in ports:
+                yield f"{where}: no container has port {schema.http_options.port}"
+        for application in schema.applications:
+            if problem := application_problem(application.import_path, application.args, served):
+                yield f"{where}: {problem}"
+
+
+def application_problem(import_path: str, args: Any, pods: list[Object]) -> str | None:
+    """Why Serve could not build an application from its arguments on these pods."""
+    module, _, name = import_path.partition(":")
+    try:
+        build = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return f"no {import_path}"
+    try:
+        build(args)
+    except UserError as error:
+        return str(error)
+    folder, file = str(args.get("keys", "")).rpartition("/")[::2]
+    for pod in pods:
+        secrets = {
+            mount["mountPath"]: volume["secret"]["secretName"]
+            for volume in pod["volumes"]
+            if "secret" in volume
+            for container in pod["containers"]
+            for mount in container["volumeMounts"]
+            if mount["name"] == volume["name"]
+        }
+        if file and file not in secret_catalog().get(secrets.get(folder, ""), set()):
+            return f"no secret puts {file} at {folder}"
+    return None
+
+
 def port_problems(objects: list[Object]) -> Iterator[str]:
     """Ports that are let through or connected to, and that no container has."""
     pods = [template for _, template in pod_templates(objects)]
@@ -159,7 +214,13 @@ def port_problems(objects: list[Object]) -> Iterator[str]:
                 host, _, port = rules.partition(":")
                 if int(port) not in services.get(host, set()):
                     yield f"{where}: no Service {host} with port {port}"
-        if item["kind"] in ("NetworkPolicy", "PodDisruptionBudget"):
+        if item["kind"] == "PodMonitor":
+            named = {p.get("name") for pod in pods for c in pod["spec"]["containers"]
+                     for p in c.get("ports", [])}  # fmt: skip
+            for endpoint in item["spec"]["podMetricsEndpoints"]:
+                if endpoint["port"] not in named:
+                    yield f"{where}: no container has a port named {endpoint['port']}"
+        if item["kind"] in ("NetworkPolicy", "PodDisruptionBudget", "PodMonitor"):
             selector = item["spec"].get("podSelector") or item["spec"].get("selector") or {}
             wanted = selector.get("matchLabels", {}).items()
             if not any(wanted <= pod["metadata"]["labels"].items() for pod in pods):
@@ -172,7 +233,9 @@ def port_problems(objects: list[Object]) -> Iterator[str]:
 
 def environment_problems(objects: list[Object]) -> Iterator[str]:
     """Variables nothing reads, and ones that KubeRay or the identity must set instead."""
-    code = "".join(p.read_text() for f in ("gestray", "jobs") for p in (ROOT / f).rglob("*.py"))
+    code = "".join(
+        p.read_text() for f in ("gestray", "jobs", "serving") for p in (ROOT / f).rglob("*.py")
+    )
     names: list[tuple[str, str]] = []
     for item in objects:
         if item["kind"] == "ConfigMap":
@@ -280,6 +343,7 @@ def problems(objects: list[Object], known: list[Object]) -> list[str]:
     return [
         *reference_problems(objects, known),
         *job_problems(objects),
+        *serve_problems(objects),
         *port_problems(known),
         *environment_problems(objects),
         *version_problems(objects),

@@ -11,6 +11,7 @@ from tests.cluster.manifests import Object, named, render, schema_problems
 
 OVERLAYS = ("overlays/dev", "overlays/gpu", "overlays/prod")
 PIPELINES = ("pipeline/dev", "pipeline/gpu", "pipeline/prod")
+SERVICES = ("serving/dev", "serving/prod")
 
 
 def known_to(folder: str, objects: list[Object]) -> list[Object]:
@@ -18,12 +19,12 @@ def known_to(folder: str, objects: list[Object]) -> list[Object]:
     return objects + render("overlays/gpu") if folder == "jobs" else objects
 
 
-@pytest.mark.parametrize("folder", [*OVERLAYS, *PIPELINES, "jobs"])
+@pytest.mark.parametrize("folder", [*OVERLAYS, *PIPELINES, *SERVICES, "jobs"])
 def test_every_object_is_what_the_api_server_takes(folder: str) -> None:
     assert [problem for item in render(folder) for problem in schema_problems(item)] == []
 
 
-@pytest.mark.parametrize("folder", [*OVERLAYS, *PIPELINES, "jobs"])
+@pytest.mark.parametrize("folder", [*OVERLAYS, *PIPELINES, *SERVICES, "jobs"])
 def test_manifests_agree_with_each_other_and_with_the_code(folder: str) -> None:
     objects = render(folder)
     assert problems(objects, known_to(folder, objects)) == []
@@ -50,7 +51,7 @@ def test_every_stage_but_the_comparison_has_a_job() -> None:
 
 
 def test_every_secret_an_operator_makes_is_used() -> None:
-    text = str(render("overlays/gpu"))
+    text = str(render("overlays/gpu")) + str(render("serving/prod"))
     assert [name for name in secret_catalog() if f"'{name}'" not in text] == []
 
 
@@ -174,6 +175,85 @@ def too_many_workers(objects: list[Object]) -> None:
 )
 def test_disagreement_is_found(mutation: Callable[[list[Object]], None], said: str) -> None:
     objects = render("overlays/gpu")
+    mutation(objects)
+    assert any(said in problem for problem in problems(objects, objects))
+
+
+def service(objects: list[Object]) -> Object:
+    return named(objects, "RayService", "gestray")["spec"]
+
+
+def wrong_key_of_a_service(objects: list[Object]) -> None:
+    service(objects)["upgradeStrategy"]["clusterUpgradeOptions"]["stepSize"] = 10
+
+
+def test_schemas_refuse_a_wrong_key_of_a_service() -> None:
+    objects = render("serving/prod")
+    wrong_key_of_a_service(objects)
+    [problem] = [problem for item in objects for problem in schema_problems(item)]
+    assert "'stepSize' was unexpected" in problem
+
+
+def replaced(old: str, new: str) -> Callable[[list[Object]], None]:
+    """A mutation of what Serve is told."""
+
+    def mutation(objects: list[Object]) -> None:
+        before = service(objects)["serveConfigV2"]
+        assert old in before
+        service(objects)["serveConfigV2"] = before.replace(old, new)
+
+    return mutation
+
+
+def no_keys_are_mounted(objects: list[Object]) -> None:
+    pod = service(objects)["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]
+    pod["volumes"] = [volume for volume in pod["volumes"] if volume["name"] != "keys"]
+
+
+def unknown_keys(objects: list[Object]) -> None:
+    pod = service(objects)["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]
+    [keys] = [volume for volume in pod["volumes"] if volume["name"] == "keys"]
+    keys["secret"]["secretName"] = "gestray-key"
+
+
+def no_autoscaler(objects: list[Object]) -> None:
+    service(objects)["rayClusterConfig"]["enableInTreeAutoscaling"] = False
+
+
+def no_such_strategy(objects: list[Object]) -> None:
+    service(objects)["upgradeStrategy"]["type"] = "RollingUpdate"
+
+
+def monitor_of_no_port(objects: list[Object]) -> None:
+    named(objects, "PodMonitor", "gestray")["spec"]["podMetricsEndpoints"][0]["port"] = "metric"
+
+
+def budget_for_no_replica(objects: list[Object]) -> None:
+    selector = named(objects, "PodDisruptionBudget", "gestray-serving")["spec"]["selector"]
+    selector["matchLabels"]["app.kubernetes.io/component"] = "server"
+
+
+@pytest.mark.parametrize(
+    ("mutation", "said"),
+    [
+        (replaced("serving.app:build", "serving.app:builds"), "no serving.app:builds"),
+        (replaced("serving.app:build", "serving.apps:build"), "no serving.apps:build"),
+        (replaced("keys: /secrets/keys.json", ""), "there are no API keys"),
+        (replaced("max_replicas", "max_replica"), "did you mean 'max_replicas'"),
+        (replaced("port: 8000", "port: 8001"), "no container has port 8001"),
+        (replaced("proxy_location: EveryNode", "proxy_location: Everywhere"), "serveConfigV2"),
+        (no_keys_are_mounted, "no volume keys"),
+        (unknown_keys, "secret gestray-key is not in secrets.example.yaml"),
+        (no_autoscaler, "needs the autoscaler"),
+        (no_such_strategy, "knows no upgradeStrategy RollingUpdate"),
+        (monitor_of_no_port, "no container has a port named metric"),
+        (budget_for_no_replica, "PodDisruptionBudget gestray-serving: selects no pod"),
+    ],
+)
+def test_a_service_that_would_not_serve_is_found(
+    mutation: Callable[[list[Object]], None], said: str
+) -> None:
+    objects = render("serving/prod")
     mutation(objects)
     assert any(said in problem for problem in problems(objects, objects))
 
