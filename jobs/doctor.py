@@ -7,18 +7,11 @@ process; it is a pure function, so that every ailment can be tested without havi
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import os
-import platform
 import shutil
-import statistics
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,55 +20,22 @@ from rich.table import Table
 
 from gestray.errors import UserError
 from gestray.store import Folder
+from jobs.probes import (
+    PINGS,
+    NodeProbe,
+    Port,
+    ports_of,
+    probe_cuda,
+    probe_model,
+    probe_ports,
+    probe_store,
+    versions,
+)
 
-#: Packages that must be the same everywhere: pickles and tables travel between nodes.
-PACKAGES = ("gestray", "ray", "torch", "pyarrow", "transformers")
 #: An object store refuses signatures that are 15 minutes off; logs are unreadable long before.
 CLOCK_S = 5.0
 LATENCY_S = 0.5
-#: Several parts of a multipart upload (pyarrow sends parts of about 10 MB).
-BULK_BYTES = 32 << 20
 ANSWER_S = 180.0
-_PINGS = 5
-#: Asked of a process of its own: Ray hides GPUs from an actor that holds none.
-_CUDA = """
-import json, torch
-gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-nccl = torch.distributed.is_nccl_available()
-print(json.dumps({"gpus": gpus, "cuda": torch.version.cuda, "nccl": nccl}))
-"""
-
-
-@dataclass(frozen=True)
-class StoreProbe:
-    """The store as one node sees it. `failed` names the first right that is missing."""
-
-    latency_s: float = 0.0
-    write_mb_s: float = 0.0
-    read_mb_s: float = 0.0
-    failed: str = ""
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class NodeProbe:
-    """What was found on one node.
-
-    `clock_s` is how far its clock is ahead of this process's, known to within
-    `clock_error_s`; `models` says for each model what is wrong with it, or nothing.
-    """
-
-    node: str
-    versions: Mapping[str, str]
-    resources: Mapping[str, float]
-    shm_bytes: int
-    token_mode: bool
-    store: StoreProbe
-    clock_s: float = 0.0
-    clock_error_s: float = 0.0
-    cuda: Mapping[str, Any] = field(default_factory=dict)
-    models: Mapping[str, str] = field(default_factory=dict)
-
 
 Status = Literal["ok", "warning", "fault"]
 
@@ -91,97 +51,6 @@ class Finding:
     fix: str = ""
 
 
-def versions() -> dict[str, str]:
-    """Python and the packages that must agree, as installed here."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "absent"
-    return found
-
-
-def probe_store(store: Folder, marker: str) -> StoreProbe:
-    """Use every right a job needs, in a folder of its own that is removed again.
-
-    Not through `Folder`'s patience: what fails here should be seen, not waited for.
-
-    Args:
-        store: where artifacts will lie.
-        marker: a file that this command has written there.
-    """
-    import pyarrow.fs as pafs
-
-    folder = store.child(f"doctor-{uuid.uuid4().hex[:12]}")
-    data = os.urandom(1 << 20) * (BULK_BYTES >> 20)
-    step = "reach"
-    try:
-        files = folder.filesystem
-        step = "get"
-        with files.open_input_file(store.path(marker)) as stream:
-            stream.read()
-        if folder.is_local:
-            files.create_dir(folder.path())
-        step, times = "put", []
-        for number in range(_PINGS):
-            start = time.perf_counter()
-            with files.open_output_stream(folder.path(str(number))) as stream:
-                stream.write(b"doctor")
-            times.append(time.perf_counter() - start)
-        step, start = "put in several parts", time.perf_counter()
-        with files.open_output_stream(folder.path("bulk")) as stream:
-            stream.write(data)
-        written = time.perf_counter() - start
-        step, start = "get", time.perf_counter()
-        with files.open_input_file(folder.path("bulk")) as stream:
-            whole = stream.read() == data
-        read = time.perf_counter() - start
-        if not whole:
-            return StoreProbe(failed="get", error="other bytes came back than were put")
-        step = "list"
-        if len(files.get_file_info(pafs.FileSelector(folder.path()))) != _PINGS + 1:
-            return StoreProbe(failed="list", error="objects just put are not listed")
-        step = "delete"
-        files.delete_dir(folder.path())
-    except (OSError, UserError) as error:
-        return StoreProbe(failed=step, error=str(error).splitlines()[0][:300])
-    size = BULK_BYTES / 1e6
-    return StoreProbe(statistics.median(times), size / written, size / read)
-
-
-def probe_model(name: str) -> str:
-    """What keeps a model from being loaded here; empty if nothing does."""
-    from gestray.models import resolve_model
-
-    try:
-        resolved = resolve_model(name)
-    except UserError as error:
-        return str(error)
-    if Path(resolved).is_dir():
-        whole = (Path(resolved) / "config.json").is_file()
-        return "" if whole else f"{resolved} holds no config.json"
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        hf_hub_download(resolved, "config.json", etag_timeout=5)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        return f"no such folder, and not from a model hub: {str(error).splitlines()[0][:200]}"
-    return ""
-
-
-def probe_cuda() -> dict[str, Any]:
-    """GPUs that torch sees on this node, the CUDA it is built for, and whether NCCL is in it."""
-    environment = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
-    done = subprocess.run(
-        [sys.executable, "-c", _CUDA], env=environment, capture_output=True, text=True, timeout=120
-    )
-    if done.returncode:
-        return {"gpus": 0, "cuda": None, "nccl": False, "error": done.stderr.strip()[-200:]}
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 class Examiner:
     """The actor that looks around on one node."""
 
@@ -189,7 +58,12 @@ class Examiner:
         return time.time()
 
     def look(
-        self, store: Folder, marker: str, models: Sequence[str], has_gpus: bool
+        self,
+        store: Folder,
+        marker: str,
+        models: Sequence[str],
+        has_gpus: bool,
+        ports: Sequence[Port],
     ) -> dict[str, Any]:
         from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
@@ -201,6 +75,7 @@ class Examiner:
             "store": probe_store(store, marker),
             "cuda": probe_cuda() if has_gpus else {},
             "models": {name: probe_model(name) for name in models},
+            "unreachable": probe_ports(ports),
         }
 
 
@@ -234,12 +109,19 @@ def _ask_nodes(
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     examiners: list[tuple[dict[str, Any], Any]] = []
-    for node in (node for node in ray.nodes() if node["Alive"]):
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    for node in alive:
         strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         options = {"num_cpus": 0, "scheduling_strategy": strategy}
         examiners.append((node, ray.remote(Examiner).options(**options).remote()))
     looks = [
-        examiner.look.remote(store, marker, models, node["Resources"].get("GPU", 0) > 0)
+        examiner.look.remote(
+            store,
+            marker,
+            models,
+            node["Resources"].get("GPU", 0) > 0,
+            [port for other in alive if other is not node for port in ports_of(other)],
+        )
         for node, examiner in examiners
     ]
     probes, silent = [], []
@@ -265,7 +147,7 @@ def _clock(examiner: Any) -> tuple[float, float]:
     import ray
 
     best = (0.0, float("inf"))
-    for _ in range(_PINGS):
+    for _ in range(PINGS):
         before = time.time()
         there = ray.get(examiner.now.remote(), timeout=ANSWER_S)
         after = time.time()
@@ -286,7 +168,8 @@ def diagnose(
     """
     findings = list(_cluster_wide(probes, here, token_mode))
     for probe in probes:
-        findings += [_memory(probe), _clock_of(probe), *_gpus(probe), *_store(probe)]
+        findings += [_memory(probe), _clock_of(probe), _ports(probe)]
+        findings += [*_gpus(probe), *_store(probe)]
         for model, wrong in probe.models.items():
             fix = "fetch or mount it on every node that may run it, or set GESTRAY_MODELS there"
             if wrong:
@@ -351,6 +234,16 @@ def _clock_of(probe: NodeProbe) -> Finding:
         return Finding("clock", probe.node, "ok", found)
     fix = "start chrony or systemd-timesyncd there: signatures of the object store carry the time"
     return Finding("clock", probe.node, "fault", found, fix)
+
+
+def _ports(probe: NodeProbe) -> Finding:
+    if not probe.unreachable:
+        return Finding("ports", probe.node, "ok", "reaches every other node")
+    fix = (
+        "let the nodes reach each other on all ports (security group, NetworkPolicy, firewall): "
+        "besides these, workers listen on ports that Ray picks"
+    )
+    return Finding("ports", probe.node, "fault", "; ".join(probe.unreachable), fix)
 
 
 def _gpus(probe: NodeProbe) -> Iterator[Finding]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gestray.store import Folder
-from jobs.doctor import Finding, NodeProbe, StoreProbe, diagnose, is_healthy, probe_store, versions
+from jobs.doctor import Finding, diagnose, is_healthy
+from jobs.probes import NodeProbe, Port, StoreProbe, probe_ports, probe_store, versions
 
 HERE = {"python": "3.11.13", "ray": "2.60.0", "torch": "2.13.0+cpu"}
 CPU_NODE = NodeProbe(
@@ -44,6 +46,7 @@ def test_a_healthy_cluster_of_two_builds_of_torch_has_nothing_to_fix() -> None:
     assert {finding.check for finding in findings if finding.node == "gpu"} == {
         "shared memory",
         "clock",
+        "ports",
         "GPUs",
         "NCCL",
         "store",
@@ -59,6 +62,12 @@ def test_a_healthy_cluster_of_two_builds_of_torch_has_nothing_to_fix() -> None:
         ({"token_mode": False}, "token mode", "off on gpu", "RAY_AUTH_MODE=token"),
         ({"clock_s": -12.0, "clock_error_s": 0.1}, "clock", "-12.000 s", "chrony"),
         ({"shm_bytes": 64_000_000}, "shared memory", "0.1 GB", "--shm-size"),
+        (
+            {"unreachable": ("raylet of cpu (10.0.0.1:40001): timed out",)},
+            "ports",
+            "raylet of cpu",
+            "reach each other on all ports",
+        ),
         ({"cuda": {"gpus": 2, "cuda": "13.0", "nccl": False}}, "NCCL", "not in torch", "CUDA"),
         ({"cuda": {"gpus": 1, "cuda": "13.0", "nccl": True}}, "GPUs", "1 seen", "nvidia-smi"),
         ({"cuda": {"gpus": 0, "cuda": None, "nccl": True}}, "GPUs", "0 seen", "target cuda"),
@@ -101,6 +110,19 @@ def test_what_only_slows_down_is_a_warning() -> None:
     assert [f.check for f in findings if f.status == "warning"] == ["shared memory", "store"]
 
 
+def test_a_closed_port_is_named_and_an_open_one_is_not() -> None:
+    with socket.socket() as listening, socket.socket() as bound:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        bound.bind(("127.0.0.1", 0))  # nobody listens
+        ports = [
+            Port("far", what, "127.0.0.1", end.getsockname()[1])
+            for what, end in (("raylet", listening), ("object manager", bound))
+        ]
+        [closed] = probe_ports(ports)
+    assert closed.startswith("object manager of far (127.0.0.1:") and "refused" in closed
+
+
 def test_a_folder_that_this_node_does_not_share(tmp_path) -> None:
     probe = probe_store(Folder(str(tmp_path)), "written-elsewhere.txt")
     assert probe.failed == "get" and "written-elsewhere.txt" in probe.error
@@ -125,7 +147,8 @@ def test_the_session_s_cluster_and_object_store_are_healthy(start) -> None:
     findings = {(f["check"], f["node"]): f for f in report["findings"]}
     checks = {check for check, _ in findings}
     assert checks == {
-        "resources", "token mode", "versions", "shared memory", "clock", "store", "model minilm"
+        "resources", "token mode", "versions", "shared memory", "clock", "ports", "store",
+        "model minilm",
     }  # fmt: skip
     assert versions()["ray"] in findings["versions", "all"]["found"]
     # Nothing is left behind: neither the marker nor what was put.

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -91,6 +94,55 @@ def result(out: str) -> Mapping[str, Any]:
     import json
 
     return json.loads(out.splitlines()[-1])
+
+
+def answered(url: str, token: str | None) -> int:
+    """The status that a request with a token, or without one, is answered with."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers)).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.ray
+def test_strangers_are_refused_by_cluster_dashboard_and_job_server(head):
+    token = head.token_file.read_text()
+    paths = [
+        "/api/jobs/",
+        "/api/version",
+        "/nodes?view=summary",
+        "/api/cluster_status",
+        "/logical/actors",
+    ]
+    for path in paths:
+        url = f"{head.job_server}{path}"
+        assert answered(url, None) == 401, path
+        assert answered(url, "0" * 64) == 403, path
+        assert answered(url, token) == 200, path
+    code = "import ray; ray.init(logging_level='ERROR')"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    kept["RAY_ADDRESS"] = head.address
+    for guise in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64}):
+        stranger = subprocess.run(
+            [sys.executable, "-c", code], env=kept | guise, capture_output=True, text=True
+        )
+        assert stranger.returncode != 0 and "token" in stranger.stderr.lower()
+
+
+@pytest.mark.ray
+def test_what_we_open_ourselves_is_open_to_this_machine_alone(head):
+    """The dashboard with its job server; Ray's own ports listen everywhere, behind the token."""
+    process = psutil.Process(head.pid("head"))
+    family = [process, *process.children(recursive=True)]
+    listening = {
+        connection.laddr
+        for member in family
+        for connection in member.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    ours = int(head.job_server.rsplit(":", 1)[1])
+    assert {address.ip for address in listening if address.port == ours} == {"127.0.0.1"}
 
 
 @pytest.mark.ray
