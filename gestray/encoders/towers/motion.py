@@ -15,8 +15,9 @@ from gestray.corpora.take import FPS
 from gestray.encoders.config import MotionTowerConfig
 from gestray.encoders.towers.encoded import Encoded, Pooling, transformer
 from gestray.errors import UserError
+from gestray.motion.kinematics import forward_kinematics
 from gestray.motion.rotations import axis_angle_to_matrix, matrix_to_sixd
-from gestray.motion.skeleton import HANDS, UPPER
+from gestray.motion.skeleton import HANDS, JOINT_NAMES, UPPER
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerConfig
 from gestray.tokenizers.model import MotionTokenizer
@@ -27,9 +28,15 @@ from gestray.training.distributed import gather
 # faces, and the face, are not part of them.
 GESTURE_JOINTS = (*UPPER, *HANDS)
 
-# Rotation and its change, which is small from frame to frame.
-_CHANNELS = 2 * 6 * len(GESTURE_JOINTS)
+# Where a hand is depends on every joint up to it, which a network would have to multiply out.
+_PLACED = [JOINT_NAMES.index(f"{side}_wrist") for side in ("left", "right")]
+_ROOT, _CHEST = JOINT_NAMES.index("pelvis"), JOINT_NAMES.index("spine3")
+
+# Rotations, places, and their changes, which are small from frame to frame.
+_CHANNELS = 2 * (6 * len(GESTURE_JOINTS) + 3 * len(_PLACED))
 _CHANGE_SCALE = 10.0
+# Metres spread less than entries of rotations do.
+_PLACE_SCALE = 4.0
 
 # What spreads less than this (of a rotation about three degrees) is not blown up.
 _LEAST_SPREAD = 0.05
@@ -121,20 +128,34 @@ class MotionTower(nn.Module):
 
 
 class FeaturePatches(nn.Module):
-    """6D rotations of the gesture's joints (Zhou et al. 2019) and their changes, patch by patch."""
+    """6D rotations of the gesture's joints (Zhou et al. 2019), where the wrists are, and the
+    changes of both, patch by patch.
+
+    Wrists are seen from the chest, by a speaker who faces ahead: where speakers stand and face does
+    not show.
+    """
 
     def __init__(self, stride: int) -> None:
         super().__init__()
         self.stride = stride
         self.width = _CHANNELS * stride
+        # All joints but the root, whose rotation is where the speaker faces.
+        self.counts: Tensor
+        counts = torch.ones(len(JOINT_NAMES), 1)
+        counts[_ROOT] = 0
+        self.register_buffer("counts", counts, persistent=False)
 
     def forward(self, poses: Tensor, frames: Tensor) -> Tensor:
         """(B, K, width), zero beyond what is real."""
-        rotations = axis_angle_to_matrix(poses.unflatten(-1, (-1, 3))[:, :, list(GESTURE_JOINTS)])
-        sixd_BTC = matrix_to_sixd(rotations).flatten(-2)
-        change_BTC = F.pad(sixd_BTC.diff(dim=1), (0, 0, 1, 0))
+        turned = poses.unflatten(-1, (-1, 3)) * self.counts
+        rotations_BTJ33 = axis_angle_to_matrix(turned)
+        sixd_BTC = matrix_to_sixd(rotations_BTJ33[:, :, list(GESTURE_JOINTS)]).flatten(-2)
+        at_BTJ3 = forward_kinematics(rotations_BTJ33)[0]
+        places_BTC = (at_BTJ3[:, :, _PLACED] - at_BTJ3[:, :, _CHEST, None]).flatten(-2)
+        now_BTC = torch.cat([sixd_BTC, _PLACE_SCALE * places_BTC], dim=-1)
+        change_BTC = F.pad(now_BTC.diff(dim=1), (0, 0, 1, 0))
         real_BT1 = (torch.arange(poses.shape[1], device=poses.device) < frames[:, None])[..., None]
-        features_BTC = torch.cat([sixd_BTC, _CHANGE_SCALE * change_BTC], dim=-1) * real_BT1
+        features_BTC = torch.cat([now_BTC, _CHANGE_SCALE * change_BTC], dim=-1) * real_BT1
         missing = -features_BTC.shape[1] % self.stride
         features_BTC = F.pad(features_BTC, (0, 0, 0, missing))
         return features_BTC.unflatten(1, (-1, self.stride)).flatten(-2)

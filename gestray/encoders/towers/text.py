@@ -26,7 +26,7 @@ class Outputs(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def _outputs_of(source: str, max_tokens: int) -> Outputs:
+def _outputs_of(source: str, max_tokens: int, dtype: torch.dtype) -> Outputs:
     """Kept for all encoders of a process: a study trains dozens on the same texts."""
     return Outputs({}, {})
 
@@ -54,7 +54,7 @@ class TextEncoder(nn.Module):
             )
         backbone = quietly(AutoModel.from_pretrained, source, dtype=torch.float32)
         self.width: int = backbone.config.hidden_size
-        self._sentences, self._words = _outputs_of(source, config.max_tokens)
+        self._source = source
         if config.train == "frozen":
             backbone.eval().requires_grad_(False)
             # Kept out of nn.Module's registry: neither saved nor synchronised.
@@ -69,7 +69,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, texts: Sequence[str], device: torch.device) -> Tensor:
         """Sentences (B, C) of B texts."""
-        return torch.stack(self._remembered(self._sentences, texts, self._encode, device))
+        return torch.stack(self._remembered(self._known.sentences, texts, self._encode, device))
 
     def words(
         self, texts: Sequence[Sequence[str]], device: torch.device, count: int | None = None
@@ -82,7 +82,7 @@ class TextEncoder(nn.Module):
             count: W; that of the longest text otherwise.
         """
         keys = [tuple(words) for words in texts]
-        found = self._remembered(self._words, keys, self._encode_words, device)
+        found = self._remembered(self._known.words, keys, self._encode_words, device)
         count = max(map(len, keys)) if count is None else count
         padded = torch.stack([F.pad(vectors, (0, 0, 0, count - len(vectors))) for vectors in found])
         lengths = torch.tensor([len(words) for words in keys], device=device)
@@ -90,8 +90,12 @@ class TextEncoder(nn.Module):
 
     def forget(self) -> None:
         """Let go of the outputs kept of the texts seen so far: a server sees texts without end."""
-        self._sentences.clear()
-        self._words.clear()
+        self._known.sentences.clear()
+        self._known.words.clear()
+
+    @property
+    def _known(self) -> Outputs:
+        return _outputs_of(self._source, self.config.max_tokens, self.backbone.dtype)
 
     def _remembered(
         self,
