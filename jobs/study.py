@@ -290,7 +290,9 @@ def _write_pair(
             folder.write_bytes(pack(poses, FPS), MEDIA, media_name(number, method, kind))
     seconds = (frames[0] / FPS, frames[1] / FPS)
     if audio is not None:
-        folder.write_bytes(wav_file(audio[: 2 * sample_at(max(seconds))]), MEDIA, audio_name(number))
+        folder.write_bytes(
+            wav_file(audio[: 2 * sample_at(max(seconds))]), MEDIA, audio_name(number)
+        )
     said = first if first.text else second
     words = tuple(
         word for word in said.words if word.start_s is None or word.start_s < max(seconds)
