@@ -12,9 +12,13 @@ from gestray.encoders.config import PRESETS, EncoderConfig, preset
 from gestray.encoders.model import DualEncoder
 from gestray.encoders.task import EncoderTask, pad_audio, pad_poses
 from gestray.encoders.towers.encoded import Pooling, pool_spans
+from gestray.encoders.towers.motion import GESTURE_JOINTS, wrist_places
 from gestray.encoders.towers.speech import SpeechTower, log_mel
 from gestray.encoders.towers.text import TextEncoder
 from gestray.errors import UserError
+from gestray.motion.kinematics import forward_kinematics
+from gestray.motion.rotations import axis_angle_to_matrix
+from gestray.motion.skeleton import joint
 from gestray.tokenizers.config import TokenizerConfig
 
 SMALL_TOKENIZER = TokenizerConfig(
@@ -120,6 +124,18 @@ def test_the_face_and_the_place_of_the_speaker_do_not_matter(encoder):
     assert not torch.allclose(
         encoder.embed_motion(motion, frames), encoder.embed_motion(moved, frames), atol=1e-3
     )
+
+
+def test_wrists_are_where_forward_kinematics_puts_them():
+    torch.manual_seed(0)
+    rotations = axis_angle_to_matrix(torch.randn(2, 5, 55, 3))
+    rotations[:, :, 0] = torch.eye(3)  # the pelvis upright
+    at = forward_kinematics(rotations)[0]
+    expected = (
+        at[..., [joint("left_wrist"), joint("right_wrist")], :] - at[..., [joint("spine3")], :]
+    )
+    found = wrist_places(rotations[:, :, list(GESTURE_JOINTS)])
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
 def test_long_motion_keeps_its_middle():

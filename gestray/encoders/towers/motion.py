@@ -15,9 +15,8 @@ from gestray.corpora.take import FPS
 from gestray.encoders.config import MotionTowerConfig
 from gestray.encoders.towers.encoded import Encoded, Pooling, transformer
 from gestray.errors import UserError
-from gestray.motion.kinematics import forward_kinematics
 from gestray.motion.rotations import axis_angle_to_matrix, matrix_to_sixd
-from gestray.motion.skeleton import HANDS, JOINT_NAMES, UPPER
+from gestray.motion.skeleton import HANDS, REST_OFFSETS, UPPER, joint
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerConfig
 from gestray.tokenizers.model import MotionTokenizer
@@ -29,11 +28,12 @@ from gestray.training.distributed import gather
 GESTURE_JOINTS = (*UPPER, *HANDS)
 
 # Where a hand is depends on every joint up to it, which a network would have to multiply out.
-_PLACED = [JOINT_NAMES.index(f"{side}_wrist") for side in ("left", "right")]
-_ROOT, _CHEST = JOINT_NAMES.index("pelvis"), JOINT_NAMES.index("spine3")
+_WRISTS = ("left_wrist", "right_wrist")
+_ARMS = [(f"left_{part}", f"right_{part}") for part in ("elbow", "shoulder", "collar")]
+_SPINE = ("spine3", "spine2", "spine1")
 
 # Rotations, places, and their changes, which are small from frame to frame.
-_CHANNELS = 2 * (6 * len(GESTURE_JOINTS) + 3 * len(_PLACED))
+_CHANNELS = 2 * (6 * len(GESTURE_JOINTS) + 3 * len(_WRISTS))
 _CHANGE_SCALE = 10.0
 # Metres spread less than entries of rotations do.
 _PLACE_SCALE = 4.0
@@ -139,19 +139,12 @@ class FeaturePatches(nn.Module):
         super().__init__()
         self.stride = stride
         self.width = _CHANNELS * stride
-        # All joints but the root, whose rotation is where the speaker faces.
-        self.counts: Tensor
-        counts = torch.ones(len(JOINT_NAMES), 1)
-        counts[_ROOT] = 0
-        self.register_buffer("counts", counts, persistent=False)
 
     def forward(self, poses: Tensor, frames: Tensor) -> Tensor:
         """(B, K, width), zero beyond what is real."""
-        turned = poses.unflatten(-1, (-1, 3)) * self.counts
-        rotations_BTJ33 = axis_angle_to_matrix(turned)
-        sixd_BTC = matrix_to_sixd(rotations_BTJ33[:, :, list(GESTURE_JOINTS)]).flatten(-2)
-        at_BTJ3 = forward_kinematics(rotations_BTJ33)[0]
-        places_BTC = (at_BTJ3[:, :, _PLACED] - at_BTJ3[:, :, _CHEST, None]).flatten(-2)
+        rotations = axis_angle_to_matrix(poses.unflatten(-1, (-1, 3))[:, :, list(GESTURE_JOINTS)])
+        sixd_BTC = matrix_to_sixd(rotations).flatten(-2)
+        places_BTC = wrist_places(rotations).flatten(-2)
         now_BTC = torch.cat([sixd_BTC, _PLACE_SCALE * places_BTC], dim=-1)
         change_BTC = F.pad(now_BTC.diff(dim=1), (0, 0, 1, 0))
         real_BT1 = (torch.arange(poses.shape[1], device=poses.device) < frames[:, None])[..., None]
@@ -159,6 +152,29 @@ class FeaturePatches(nn.Module):
         missing = -features_BTC.shape[1] % self.stride
         features_BTC = F.pad(features_BTC, (0, 0, 0, missing))
         return features_BTC.unflatten(1, (-1, self.stride)).flatten(-2)
+
+
+def wrist_places(rotations: Tensor) -> Tensor:
+    """Of rotations (..., 43, 3, 3) of `GESTURE_JOINTS` the left and right wrist (..., 2, 3).
+
+    In metres from the chest, of gestray's skeleton with its pelvis upright: forward kinematics
+    from the wrists inwards, so that each joint turns a vector and not a matrix.
+    """
+
+    def turned(names: Sequence[str], vectors: Tensor) -> Tensor:
+        columns = [GESTURE_JOINTS.index(joint(name)) for name in names]
+        # Many small products: as sums over entries several times faster than as matrices.
+        return (rotations[..., columns, :, :] * vectors[..., None, :]).sum(-1)
+
+    def offset(names: Sequence[str]) -> Tensor:
+        return torch.from_numpy(REST_OFFSETS[[joint(name) for name in names]]).to(rotations)
+
+    places = offset(_WRISTS)
+    for names in _ARMS:
+        places = turned(names, places) + offset(names)
+    for name in _SPINE:
+        places = turned([name], places)
+    return places
 
 
 class TokenPatches(nn.Module):
