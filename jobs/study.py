@@ -1,6 +1,6 @@
 """Preference studies, made of what two methods did.
 
-A study's artifact holds the motion of both methods, drawn and turned alike, and what is heard.
+A study's artifact holds the motion of both methods, turned alike, and what is heard.
 Answers lie beside it (`serving.study.desk`), and `jobs.study_report` tells what they come to.
 """
 
@@ -31,7 +31,7 @@ from gestray.speech.audio import sample_at
 from gestray.store import Folder
 from jobs.display import progress
 from serving.library import Model, load_model
-from serving.recordings import pack_places, pack_turns, wav_file
+from serving.recordings import pack_turns, wav_file
 from serving.study.desk import MEDIA, PLAN, audio_name, media_name
 from serving.study.plan import NEEDS_AUDIO, QUESTIONS, Pair, Plan, Word
 
@@ -286,8 +286,7 @@ def _write_pair(
         frames = [min(frames)] * 2
     for method, shown in enumerate((first, second)):
         poses = np.ascontiguousarray(shown.poses[: frames[method]], np.float32)
-        for kind, pack in (("motion", pack_places), ("turns", pack_turns)):
-            folder.write_bytes(pack(poses, FPS), MEDIA, media_name(number, method, kind))
+        folder.write_bytes(pack_turns(poses, FPS), MEDIA, media_name(number, method))
     seconds = (frames[0] / FPS, frames[1] / FPS)
     if audio is not None:
         folder.write_bytes(

@@ -18,7 +18,7 @@ from gestray.config import Config, digest
 from gestray.metrics.preference import Preference, holm, preference_of
 from gestray.reports.study import StudyItem, StudyReport, leading
 from serving.study.desk import Answer, Answers, read_plan
-from serving.study.plan import Plan
+from serving.study.plan import Choice, Plan
 
 
 class ReportConfig(Config):
@@ -91,7 +91,7 @@ class Person:
 
 def judged(plan: Plan, lines: Sequence[Answer], config: ReportConfig) -> Person:
     """What stands of a participant's answers; the last to a question is the one that counts."""
-    last: dict[tuple[int, str], tuple[Answer, str]] = {}
+    last: dict[tuple[int, str], tuple[Answer, Choice]] = {}
     for line in lines:
         for question, choice in line.choices.items():
             last[line.place, question] = (line, choice)

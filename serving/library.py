@@ -104,6 +104,7 @@ class Model:
             words=[Word(**word) for word in words],
             form=row["form_text"],
             intent=row["intent"],
+            intent_text=row["intent_text"],
             phases=None if phases is None else Phases(**phases.model_dump()),
             has_audio=self.recordings.has_audio(row["take_id"]),
         )

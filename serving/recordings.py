@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gestray.corpora.take import FPS, motion_from_column
 from gestray.form import GesturePhases
 from gestray.motion.export.clip import MotionClip
-from gestray.motion.skeleton import FINGERS, JOINT_NAMES, PARENTS, joint
+from gestray.motion.skeleton import FINGERS, JOINT_NAMES, PARENTS, REST_OFFSETS, joint
 from gestray.speech.audio import SAMPLE_RATE, sample_at
 from gestray.store import Folder
 from gestray.views.catalog import read_catalog, read_columns, takes_without
@@ -182,7 +182,10 @@ def wav_file(pcm16: bytes | memoryview) -> bytes:
 
 
 def skeleton() -> dict[str, Any]:
-    """How the joints make a figure: bones as (from, to, part), and where head and wrists are."""
+    """How the joints make a figure: bones as (from, to, part), and where head and wrists are.
+
+    `rest` has each joint's parent, −1 of the root, and its place beside it in metres.
+    """
 
     def part(name: str) -> str:
         side = "left" if name.startswith("left_") else "right"
@@ -198,7 +201,17 @@ def skeleton() -> dict[str, Any]:
         if PARENTS[j] >= 0 and name not in _FACE
     ]
     wrists = [joint("left_wrist"), joint("right_wrist")]
-    return {"bones": bones, "head": joint("head"), "neck": joint("neck"), "wrists": wrists}
+    rest = [
+        (int(parent), *(round(float(x), 5) for x in offset))
+        for parent, offset in zip(PARENTS, REST_OFFSETS, strict=True)
+    ]
+    return {
+        "bones": bones,
+        "head": joint("head"),
+        "neck": joint("neck"),
+        "wrists": wrists,
+        "rest": rest,
+    }
 
 
 def _facing(positions: NDArray[np.float32]) -> NDArray[np.float32]:

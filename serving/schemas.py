@@ -130,6 +130,7 @@ class Clip(BaseModel):
     words: list[Word]
     form: str | None
     intent: str | None
+    intent_text: str | None = Field(description="What the gesture means here, in a sentence.")
     phases: Phases | None = Field(description="Of the gesture; null where there is none.")
     has_audio: bool
 
@@ -141,6 +142,9 @@ class Skeleton(BaseModel):
     head: int
     neck: int
     wrists: list[int]
+    rest: list[tuple[int, float, float, float]] = Field(
+        description="Of each joint its parent, −1 of the root, and its place beside it in metres."
+    )
 
 
 class GenerateRequest(BaseModel):

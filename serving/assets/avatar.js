@@ -1,17 +1,20 @@
 // The motion of a phrase as a person: the free avatar, skinned and lit by three.js.
 //
-// `makeStage` gives whatever this browser can draw, an avatar or a stick figure, under one
-// interface: `kind` says what to fetch, `read` makes motion of it, `show` and `draw` play it.
+// `makeStage` gives whatever this browser can draw, an avatar or a stick figure: `show` takes turns
+// (turns.js), `draw` a frame of them.
 
-import { Figure, VIEWS, unpack } from "./figure.js";
+import { Figure, VIEWS } from "./figure.js";
 import {
   CanvasTexture, CircleGeometry, DirectionalLight, GLTFLoader, HemisphereLight, Mesh,
   MeshBasicMaterial, PerspectiveCamera, Quaternion, Scene, Vector3, WebGLRenderer, cloneSkinned,
 } from "./three.js";
+import { places } from "./turns.js";
 
 const LOOK_AT = new Vector3(0, 1.24, 0); // metres, the floor at 0
 const REACH = { wide: 0.74, high: 0.7 }; // half of what is to be seen of the speaker, metres
 const FIELD = 24; // of view, degrees
+const ARMS_DOWN = [[16, -1.15], [17, 1.15]]; // shoulders, until there is motion; radians
+const STICK_REACH = [1.5, 1.4]; // metres across and up
 
 let loading = null;
 
@@ -29,22 +32,50 @@ export async function makeStage(canvas, skeleton, base = "assets/") {
   if (document.createElement("canvas").getContext("webgl2")) {
     return new Avatar(canvas, cloneSkinned(await avatar(base)));
   }
-  return Object.assign(new Figure(canvas, skeleton, [1.5, 1.4]), { kind: "motion", read: unpack });
+  return new Stick(canvas, skeleton);
 }
 
-/** Reads what `serving.recordings.pack_turns` writes. */
-export function unpackTurns(buffer) {
-  const header = new DataView(buffer);
-  const frames = header.getUint32(0, true);
-  const joints = header.getUint32(4, true);
-  const fps = header.getFloat32(8, true);
-  return { frames, joints, fps, turns: new Int16Array(buffer, 12, frames * joints * 4) };
+/** A stick figure on the canvas, which many of a page may be. */
+export function makeStick(canvas, skeleton) {
+  return new Stick(canvas, skeleton);
+}
+
+/** A stick figure of turns. */
+class Stick {
+  constructor(canvas, skeleton) {
+    this.rest = skeleton.rest;
+    this.figure = new Figure(canvas, skeleton, STICK_REACH);
+    this.motion = null;
+  }
+
+  look(number) {
+    this.figure.look(number);
+  }
+
+  show(motion) {
+    this.motion = motion;
+    this.known = 0;
+    this.figure.show(null);
+    this.draw(0);
+  }
+
+  draw(frame) {
+    if (!this.motion?.frames) return this.figure.draw();
+    const { frames, joints, fps } = this.motion;
+    if (this.known < frames) {
+      const millimetres = new Int16Array(3 * frames * joints);
+      if (this.known) millimetres.set(this.figure.motion.millimetres);
+      places(this.motion, this.rest, this.known, millimetres);
+      this.known = frames;
+      this.figure.show({ frames, joints, fps, millimetres });
+    }
+    this.figure.draw(frame);
+  }
+
+  close() {}
 }
 
 class Avatar {
-  kind = "turns";
-  read = unpackTurns;
-
   constructor(canvas, person) {
     this.canvas = canvas;
     this.renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true });
@@ -58,6 +89,7 @@ class Avatar {
         node.frustumCulled = false; // its bounds are those of the T-pose
       }
     });
+    for (const [joint, angle] of ARMS_DOWN) this.joints[joint].rotation.z = angle;
     this.from = new Quaternion();
     this.to = new Quaternion();
     this.scene.add(person, shadow(), ...lights());

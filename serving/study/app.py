@@ -81,11 +81,11 @@ def make_app(desk: Desk) -> ASGIApp:
         return JSONResponse(desk.pair(*placed(request)))
 
     def motion(request: Request) -> Response:
-        side, kind = request.path_params["side"], request.path_params["kind"]
         number, place = placed(request)
-        if side not in ("left", "right") or kind not in ("motion", "turns"):
-            raise HTTPException(404, "there is no such motion")
-        found = desk.motion(number, place, side, kind)
+        side = request.path_params["side"]
+        if side not in ("left", "right"):
+            raise HTTPException(404, "there is no such side")
+        found = desk.motion(number, place, side)
         return Response(found, media_type="application/octet-stream")
 
     def audio(request: Request) -> Response:
@@ -117,7 +117,7 @@ def make_app(desk: Desk) -> ASGIApp:
             Route("/api/pairs/{place:int}", pair, methods=["GET"]),
             Route("/api/pairs/{place:int}", answer, methods=["PUT"]),
             Route("/api/pairs/{place:int}/audio", audio),
-            Route("/api/pairs/{place:int}/{side}/{kind}", motion),
+            Route("/api/pairs/{place:int}/{side}", motion),
         ],
         exception_handlers=handlers,
     )

@@ -222,10 +222,10 @@ class Desk:
             "choices": sheet.choices(place),
         }
 
-    def motion(self, participant: int, place: int, side: Side, kind: str) -> bytes:
-        """What stands on a side of a pair: `kind` is ``motion`` (places) or ``turns``."""
+    def motion(self, participant: int, place: int, side: Side) -> bytes:
+        """What stands on a side of a pair, as `serving.recordings.pack_turns` has it."""
         showing = self.sheet(participant).shown[place]
-        return self.media(media_name(showing.pair, showing.method_on(side), kind))
+        return self.media(media_name(showing.pair, showing.method_on(side)))
 
     def audio(self, participant: int, place: int) -> bytes | None:
         """What is heard with a pair, as WAV."""
@@ -265,9 +265,9 @@ def read_plan(study: Artifact) -> Plan:
     return Plan.model_validate_json(study.folder.read_bytes(PLAN))
 
 
-def media_name(pair: int, method: int, kind: str) -> str:
+def media_name(pair: int, method: int) -> str:
     """File of one method's motion."""
-    return f"{pair:04d}-{method}.{kind}"
+    return f"{pair:04d}-{method}.turns"
 
 
 def audio_name(pair: int) -> str:

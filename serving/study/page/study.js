@@ -2,6 +2,7 @@
 // at once, and what was sent is there again when the page is opened again.
 
 import { makeStage } from "./assets/avatar.js";
+import { unpackTurns } from "./assets/turns.js";
 
 const SIDES = ["left", "right"];
 const LABELS = { left: "Left", same: "No difference", right: "Right" };
@@ -72,14 +73,13 @@ async function open(number) {
     stages[side].show(null);
   }
   const path = `pairs/${place}`;
-  const kind = stages.left.kind;
   const [found, ...motions] = await Promise.all([
     json(path, { signal }),
-    ...SIDES.map(async (side) => (await ask(`${path}/${side}/${kind}`, { signal })).arrayBuffer()),
+    ...SIDES.map(async (side) => (await ask(`${path}/${side}`, { signal })).arrayBuffer()),
   ]);
   const sound = found.has_audio ? await (await ask(`${path}/audio`, { signal })).blob() : null;
   if (signal.aborted) return;
-  SIDES.forEach((side, i) => stages[side].show(stages[side].read(motions[i])));
+  SIDES.forEach((side, i) => stages[side].show(unpackTurns(motions[i])));
   // Who has answered has watched.
   const watched = new Set(Object.keys(found.choices).length ? SIDES : []);
   pair = { ...found, watched, opened: performance.now() };

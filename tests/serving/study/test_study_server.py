@@ -43,9 +43,7 @@ def everything(client: TestClient, places: int) -> list[tuple[str, bytes, str]]:
     paths = ["", "study.js", "study.css", "api/session"]
     for place in range(places):
         paths += [f"api/pairs/{place}", f"api/pairs/{place}/audio"]
-        paths += [
-            f"api/pairs/{place}/{s}/{k}" for s in ("left", "right") for k in ("motion", "turns")
-        ]
+        paths += [f"api/pairs/{place}/{side}" for side in ("left", "right")]
     answers = [(path, client.get(f"/{path}")) for path in paths]
     assert all(answer.status_code == 200 for _, answer in answers)
     return [(path, answer.content, str(answer.headers)) for path, answer in answers]
@@ -71,9 +69,7 @@ def test_sides_differ_in_nothing_but_the_motion(study: Artifact) -> None:
     plan = desk.plan
     with TestClient(make_app(desk), headers=bearer(desk.token(5))) as client:
         for place, showing in enumerate(showings(plan, 5)):
-            left, right = (
-                client.get(f"/api/pairs/{place}/{side}/turns") for side in ("left", "right")
-            )
+            left, right = (client.get(f"/api/pairs/{place}/{side}") for side in ("left", "right"))
             assert left.headers == right.headers
             assert len(left.content) == len(right.content) and left.content != right.content
             first = desk.media(f"{showing.pair:04d}-0.turns")
@@ -92,7 +88,7 @@ def test_only_who_has_a_link_is_let_in(study: Artifact) -> None:
             )
             assert found.status_code == 401
         headers = bearer(tokens[0])
-        for path in ("api/pairs/5", "api/pairs/0/up/turns", "api/pairs/0/left/npz"):
+        for path in ("api/pairs/5", "api/pairs/0/up", "api/pairs/0/left/npz"):
             assert client.get(f"/{path}", headers=headers).status_code == 404
         long = client.put("/api/pairs/0", content=b" " * 5000, headers=headers)
         assert long.status_code == 413
