@@ -91,6 +91,8 @@ class LocalCluster:
     Args:
         nodes: the head first; names must differ.
         jobs: start the head's job server, for `gestray submit`.
+        redis: `HOST:PORT` of a Redis that keeps the head's tables, as on Kubernetes: what then
+            runs on other nodes outlives the head (`restart_head`).
 
     Attributes:
         address: for `RAY_ADDRESS`.
@@ -101,7 +103,9 @@ class LocalCluster:
         UserError: a node did not start; the message quotes its log.
     """
 
-    def __init__(self, nodes: Sequence[NodeSpec], jobs: bool = False) -> None:
+    def __init__(
+        self, nodes: Sequence[NodeSpec], jobs: bool = False, redis: str | None = None
+    ) -> None:
         names = [node.name for node in nodes]
         if not nodes or len(set(names)) != len(names):
             raise UserError(f"nodes {', '.join(names) or '(none)'}: expected names that differ")
@@ -114,6 +118,7 @@ class LocalCluster:
             file.write(secrets.token_hex(32))
         self.address = f"127.0.0.1:{_free_port()}"
         self.job_server = f"http://127.0.0.1:{_free_port()}" if jobs else None
+        self._head, self._redis = nodes[0], redis
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             self._start(nodes[0], head=True)
@@ -134,6 +139,10 @@ class LocalCluster:
     @property
     def _authentication(self) -> dict[str, str]:
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
+
+    @property
+    def _storage(self) -> dict[str, str]:
+        return {} if self._redis is None else {"RAY_REDIS_ADDRESS": self._redis}
 
     def _start(self, node: NodeSpec, head: bool) -> None:
         own = dict(node.resources)
@@ -158,7 +167,7 @@ class LocalCluster:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env=self._clean_environment(),
+                env=self._clean_environment() | self._storage,
                 cwd=self.folder,
                 start_new_session=True,  # Ctrl-C is for us, who stop the nodes in order
             )
@@ -227,6 +236,16 @@ class LocalCluster:
             except psutil.NoSuchProcess:
                 continue
         process.wait(STOP_SECONDS)
+
+    def restart_head(self) -> None:
+        """Start the head again, after it was lost, at the same address; needs `redis`.
+
+        Raises:
+            UserError: it did not start.
+        """
+        # Ray takes this file, beside nodes that wait for their head, for a head that runs.
+        (self.folder / "ray" / "ray_current_cluster").unlink(missing_ok=True)
+        self._start(self._head, head=True)
 
     def failed(self) -> str | None:
         """Name of a node that ended by itself, if any."""
