@@ -29,6 +29,7 @@ class MotionTowerConfig(Config):
             stands for itself.
         dropout: in the transformer.
         stride: frames a transformer position covers; with tokens, those of a token.
+        every: of these frames each so many-th is looked at, from the first on.
         max_frames: longer phrases are cropped around their middle.
         pool: how positions become one vector; "attention" weighs them by a learnt query.
         tokenizer: of the tokens; training fills it in from the artifact it is given.
@@ -41,6 +42,7 @@ class MotionTowerConfig(Config):
     feedforward: int = Field(1024, ge=8)
     dropout: float = Field(0.1, ge=0, lt=1)
     stride: int = Field(4, ge=1)
+    every: int = Field(1, ge=1)
     max_frames: int = Field(300, ge=4)
     pool: Pool = "mean"
     tokenizer: TokenizerConfig | None = None
@@ -264,7 +266,14 @@ PRESETS = tuple(_METHODS)
 # frozen, so that a text is encoded once; the temperature, which sharpens what is known by heart,
 # is fixed. These come from some ten trials of `direct` and `sma` on training and validation takes.
 _SMALL: dict[str, Any] = {
-    "motion": {"width": 128, "layers": 2, "heads": 4, "feedforward": 256, "dropout": 0.1},
+    "motion": {
+        "width": 128,
+        "layers": 2,
+        "heads": 4,
+        "feedforward": 256,
+        "dropout": 0.1,
+        "every": 4,
+    },
     "text": {"train": "frozen", "layers": 1, "dropout": 0.1},
     "speech": {"channels": (16, 32, 64), "dropout": 0.3},
     "objectives": {"temperature": 0.1, "fixed_temperature": True},

@@ -53,7 +53,9 @@ class MotionTower(nn.Module):
         super().__init__()
         self.config = config
         tokens = config.input == "tokens"
-        self.source = TokenPatches(config) if tokens else FeaturePatches(config.stride)
+        self.source = (
+            TokenPatches(config) if tokens else FeaturePatches(config.stride, config.every)
+        )
         self.mean: Tensor
         self.spread: Tensor
         self.register_buffer("mean", torch.zeros(self.source.width))
@@ -133,25 +135,36 @@ class FeaturePatches(nn.Module):
 
     Wrists are seen from the chest, by a speaker who faces ahead: where speakers stand and face does
     not show.
+
+    Args:
+        stride: frames of a patch.
+        every: of them each so many-th is looked at, from the first on.
     """
 
-    def __init__(self, stride: int) -> None:
+    def __init__(self, stride: int, every: int) -> None:
         super().__init__()
         self.stride = stride
-        self.width = _CHANNELS * stride
+        self.looked_at = range(0, stride, every)
+        self.width = _CHANNELS * len(self.looked_at)
 
     def forward(self, poses: Tensor, frames: Tensor) -> Tensor:
         """(B, K, width), zero beyond what is real."""
-        rotations = axis_angle_to_matrix(poses.unflatten(-1, (-1, 3))[:, :, list(GESTURE_JOINTS)])
-        sixd_BTC = matrix_to_sixd(rotations).flatten(-2)
-        places_BTC = wrist_places(rotations).flatten(-2)
-        now_BTC = torch.cat([sixd_BTC, _PLACE_SCALE * places_BTC], dim=-1)
-        change_BTC = F.pad(now_BTC.diff(dim=1), (0, 0, 1, 0))
-        real_BT1 = (torch.arange(poses.shape[1], device=poses.device) < frames[:, None])[..., None]
-        features_BTC = torch.cat([now_BTC, _CHANGE_SCALE * change_BTC], dim=-1) * real_BT1
-        missing = -features_BTC.shape[1] % self.stride
-        features_BTC = F.pad(features_BTC, (0, 0, 0, missing))
-        return features_BTC.unflatten(1, (-1, self.stride)).flatten(-2)
+        poses = F.pad(poses, (0, 0, 0, -poses.shape[1] % self.stride))
+        at_S = torch.arange(poses.shape[1], device=poses.device)
+        at_S = at_S.unflatten(0, (-1, self.stride))[:, list(self.looked_at)].flatten()
+        turns_BSJ3 = poses[:, at_S].unflatten(-1, (-1, 3))[:, :, list(GESTURE_JOINTS)]
+        rotations = axis_angle_to_matrix(turns_BSJ3)
+        now_BSC = torch.cat(
+            [
+                matrix_to_sixd(rotations).flatten(-2),
+                _PLACE_SCALE * wrist_places(rotations).flatten(-2),
+            ],
+            dim=-1,
+        )
+        change_BSC = F.pad(now_BSC.diff(dim=1), (0, 0, 1, 0))
+        real_BS1 = (at_S < frames[:, None])[..., None]
+        features_BSC = torch.cat([now_BSC, _CHANGE_SCALE * change_BSC], dim=-1) * real_BS1
+        return features_BSC.unflatten(1, (-1, len(self.looked_at))).flatten(-2)
 
 
 def wrist_places(rotations: Tensor) -> Tensor:
