@@ -7,7 +7,8 @@ two processes over gloo, one thread each, in float32, with the same optimiser. T
 all windows in memory, cut beforehand; ours cuts them from takes as it goes, in Ray tasks that
 share the two cores. Its cluster is started for each measurement, and stopped for the other's.
 What is compared are the steps after the first WARM. `also` has the share of time ours waits
-for data, and how both scale from one worker to two; and what `loop.by_length` saves of padding.
+for data, and how both scale from one worker to two, with as large a batch for each worker and with
+the same batch in all; and what `loop.by_length` saves of padding.
 """
 
 from __future__ import annotations
@@ -51,17 +52,22 @@ def measure(runs: int) -> Comparison:
         _save_windows(takes, windows)
         waits: list[float] = []
         ways: dict[str, Callable[[], float]] = {
-            "ours": lambda: _ours(takes, folder / "ours", 2, waits),
-            "torchrun": lambda: _torchrun(windows, 2),
-            "ours with one worker": lambda: _ours(takes, folder / "ours", 1, []),
-            "torchrun with one process": lambda: _torchrun(windows, 1),
+            "ours": lambda: _ours(takes, folder / "ours", 2, BATCH, waits),
+            "torchrun": lambda: _torchrun(windows, 2, BATCH),
+            "ours with one worker": lambda: _ours(takes, folder / "ours", 1, BATCH, []),
+            "torchrun with one process": lambda: _torchrun(windows, 1, BATCH),
+            "ours, twice the batch": lambda: _ours(takes, folder / "ours", 2, 2 * BATCH, []),
+            "torchrun, twice the batch": lambda: _torchrun(windows, 2, 2 * BATCH),
         }
         medians = alternate(ways, runs)
+        alone, other_alone = medians["ours with one worker"], medians["torchrun with one process"]
         also = {
             "wait_share": max(waits),
-            "one_worker_windows_per_s": medians["ours with one worker"],
-            "scaling_1_to_2": medians["ours"] / medians["ours with one worker"],
-            "torchrun_scaling_1_to_2": medians["torchrun"] / medians["torchrun with one process"],
+            "one_worker_windows_per_s": alone,
+            "scaling_1_to_2": medians["ours, twice the batch"] / alone,
+            "torchrun_scaling_1_to_2": medians["torchrun, twice the batch"] / other_alone,
+            "scaling_1_to_2_of_the_same_batch": medians["ours"] / alone,
+            "torchrun_scaling_1_to_2_of_the_same_batch": medians["torchrun"] / other_alone,
             "padding_of_64_phrases": _padding(takes),
             "steps": STEPS,
             "of_them_warm_up": WARM,
@@ -89,11 +95,11 @@ def _save_windows(takes: Folder, file: Path) -> None:
     np.save(file, np.concatenate([task.collate(rows)["poses"].numpy() for rows in chunks]))
 
 
-def _ours(takes: Folder, folder: Path, workers: int, waits: list[float]) -> float:
+def _ours(takes: Folder, folder: Path, workers: int, batch: int, waits: list[float]) -> float:
     training = preset("sma")
     changes = {
         "steps": STEPS,
-        "batch_size": BATCH,
+        "batch_size": batch,
         "checkpoint_every": STEPS,
         "compute": ComputeConfig(workers=workers, device="cpu"),
     }
@@ -114,11 +120,11 @@ def _ours(takes: Folder, folder: Path, workers: int, waits: list[float]) -> floa
     return len(rows) / sum(seconds)
 
 
-def _torchrun(windows: Path, processes: int) -> float:
+def _torchrun(windows: Path, processes: int, batch: int) -> float:
     script = Path(__file__).with_name("plain_ddp.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}", str(script), str(windows)]
-    command += map(str, (STEPS, WARM, BATCH))
+    command += map(str, (STEPS, WARM, batch))
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(run.stdout.split()[-1])
 
