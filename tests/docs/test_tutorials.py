@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import ROOT, SHELL
+from tests.serving.conftest import store  # noqa: F401
 
 PAGES = sorted({block.page for block in SHELL if block.mark == "runs"})
 
@@ -20,7 +22,7 @@ PAGES = sorted({block.page for block in SHELL if block.mark == "runs"})
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_can_be_followed(page: Path, tmp_path, gestray_store) -> None:
+def test_a_page_can_be_followed(page: Path, tmp_path, request) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     for name, module in (("gestray", "jobs.cli"), ("python", None)):
@@ -36,7 +38,7 @@ def test_a_page_can_be_followed(page: Path, tmp_path, gestray_store) -> None:
         "GESTRAY_STORE": str(tmp_path / "store"),
     }
     if page.stem == "serving":  # begins where the quickstart ends
-        environment["GESTRAY_STORE"] = str(gestray_store)
+        environment["GESTRAY_STORE"] = request.getfixturevalue("store").path()
     blocks = [block.text for block in SHELL if block.page == page and block.mark == "runs"]
     # As a person's shell, which goes on after a mistake, would not be a test: -e.
     script = "set -em\n" + "\n".join(blocks)
@@ -62,10 +64,13 @@ def test_a_page_can_be_followed(page: Path, tmp_path, gestray_store) -> None:
         assert "401" in out and (work / "motion.json").stat().st_size > 1000
 
 
-@pytest.fixture(scope="session")
-def gestray_store(tmp_path_factory, takes) -> Path:
-    """A store with an index, made without training."""
-    from tests.serving.conftest import store
-
-    folder = store.__wrapped__(takes, tmp_path_factory)  # type: ignore[attr-defined]
-    return Path(folder.path())
+@pytest.mark.parametrize("file", sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")))
+def test_a_notebook_runs_without_a_cluster(file: Path, capsys) -> None:
+    """Its cells in their order, as a kernel would; nothing is kept of what it prints."""
+    cells = json.loads(file.read_text())["cells"]
+    assert not any(cell.get("outputs") for cell in cells)
+    known: dict[str, object] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"{file.name} {cell['id']}", "exec"), known)
+    assert len(capsys.readouterr().out.splitlines()) >= 4
