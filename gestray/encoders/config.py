@@ -275,7 +275,7 @@ _SMALL: dict[str, Any] = {
         "every": 4,
     },
     "text": {"train": "frozen", "layers": 1, "dropout": 0.1},
-    "speech": {"channels": (16, 32, 64), "dropout": 0.3},
+    "speech": {"channels": (8, 16, 32), "dropout": 0.3},
     "objectives": {"temperature": 0.1, "fixed_temperature": True},
     "dim": 128,
 }

@@ -12,6 +12,7 @@ from gestray.encoders.model import DualEncoder
 
 SMALL = (
     "processes=1", "takes=10", "seconds=20", "tokenizer_steps=12", "steps=4", "many=[0]", "few=[]",
+    "ablated=[]",
 )  # fmt: skip
 
 
