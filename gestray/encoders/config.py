@@ -275,9 +275,13 @@ _SMALL: dict[str, Any] = {
         "every": 4,
     },
     "text": {"train": "frozen", "layers": 1, "dropout": 0.1},
-    "speech": {"channels": (8, 16, 32), "dropout": 0.3},
+    "speech": {"channels": (16, 32, 64), "dropout": 0.3},
     "objectives": {"temperature": 0.1, "fixed_temperature": True},
     "dim": 128,
+}
+# Methods that hear every phrase would take several times as long.
+_SMALL_OF: dict[str, dict[str, Any]] = {
+    name: {"speech": {"channels": (8, 16, 32)}} for name in ("gestsync", "jegal")
 }
 _SMALL_LOOP: dict[str, Any] = {
     "steps": 200, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 1e-2,
@@ -310,7 +314,7 @@ def preset(name: str, size: Literal["small", "paper"] = "small") -> EncoderTrain
         model = _merged(model, changes.get("model", {}))
         loop = {**_PAPER_LOOP, **changes.get("loop", {})}
     else:
-        model = _merged(model, _small(model))
+        model = _merged(_merged(model, _small(model)), _SMALL_OF.get(name, {}))
     return EncoderTraining.model_validate({"model": model, "loop": loop})
 
 
