@@ -31,7 +31,7 @@ from gestray.tokenizers.parts import (
     columns_of,
     foot_contacts,
 )
-from gestray.tokenizers.quantizer import Quantizer
+from gestray.tokenizers.quantizer import BEAM, Quantizer
 from gestray.training.checkpoint import load_pretrained
 from gestray.training.distributed import from_rank_zero, gather
 
@@ -130,9 +130,16 @@ class MotionTokenizer(nn.Module):
         return torch.stack([stream.quantizer.use() for _, stream in self._streams()]).mean()
 
     def encode(
-        self, poses: Tensor, trans: Tensor | None = None, expressions: Tensor | None = None
+        self,
+        poses: Tensor,
+        trans: Tensor | None = None,
+        expressions: Tensor | None = None,
+        beam: int = BEAM,
     ) -> dict[str, Tensor]:
         """Codes per part, int64 (B, K, Q), of motion (B, T, 165) of any length.
+
+        `beam` stacks of codes are followed (`Quantizer.encode`): the fewer, the faster and the
+        farther from the motion.
 
         Translation counts from the clip's first frame. A length that is no multiple of
         `frames_per_token` is filled up by holding the last frame.
@@ -159,7 +166,7 @@ class MotionTokenizer(nn.Module):
             }
         was_training = self.training
         recorded = self.eval()._recorded(motion)
-        codes = {part: stream.encode(recorded) for part, stream in self._streams()}
+        codes = {part: stream.encode(recorded, beam) for part, stream in self._streams()}
         self.train(was_training)
         return codes
 
@@ -406,9 +413,9 @@ class _Stream(nn.Module):
             nn.init.zeros_(layer.bias)
         self.quantizer.start(self._latent(patches_NC[None])[0], len(recorded))
 
-    def encode(self, recorded: Frames) -> Tensor:
+    def encode(self, recorded: Frames, beam: int = BEAM) -> Tensor:
         """Codes (B, K, Q)."""
-        return self.quantizer.encode(self._latent(self._patches(recorded)))
+        return self.quantizer.encode(self._latent(self._patches(recorded)), beam)
 
     def decode(self, codes: Tensor) -> Frames:
         """The part of codes (B, K, L)."""

@@ -101,24 +101,25 @@ class Quantizer(nn.Module):
         return quantized, codes, losses.sum()
 
     @torch.no_grad()
-    def encode(self, vectors: Tensor) -> Tensor:
+    def encode(self, vectors: Tensor, beam: int = BEAM) -> Tensor:
         """Codes (B, K, Q) of vectors (B, K, D), by beam search.
 
-        Each level keeps the `BEAM` best stacks of codes so far, for the nearest code of one level
+        Each level keeps the `beam` best stacks of codes so far, for the nearest code of one level
         may leave over what the next ones fit badly (Babenko & Lempitsky 2014, "Additive
         Quantization for Extreme Vector Compression", section 3.1).
         """
-        found = [self._search(rows) for rows in vectors.flatten(0, 1).split(_ROWS_AT_ONCE)]
+        rows_at_once = vectors.flatten(0, 1).split(_ROWS_AT_ONCE)
+        found = [self._search(rows, beam) for rows in rows_at_once]
         return torch.cat(found).unflatten(0, vectors.shape[:2])
 
-    def _search(self, vectors: Tensor) -> Tensor:
+    def _search(self, vectors: Tensor, beam: int) -> Tensor:
         left = vectors[:, None]  # (N, beam, D)
         codes = torch.empty(*left.shape[:2], 0, dtype=torch.long, device=vectors.device)
         for book in self.codebooks:
             code_SD = book.embed[0]
             cost = left.square().sum(-1, keepdim=True) + code_SD.square().sum(-1)
             cost = (cost - 2 * left @ code_SD.T).flatten(1)
-            best = cost.topk(min(BEAM, cost.shape[1]), dim=1, largest=False).indices
+            best = cost.topk(min(beam, cost.shape[1]), dim=1, largest=False).indices
             row, code = best // len(code_SD), best % len(code_SD)
             left = left.gather(1, row[..., None].expand(-1, -1, left.shape[-1])) - code_SD[code]
             codes = codes.gather(1, row[..., None].expand(-1, -1, codes.shape[-1]))

@@ -231,7 +231,8 @@ class TokenPatches(nn.Module):
         vectors_BKC = torch.cat(
             [
                 vectors[:, :count]
-                for vectors in self.tokenizer.vectors(self.tokenizer.encode(poses)).values()
+                # Without a search: in training this is done for every batch.
+                for vectors in self.tokenizer.vectors(self.tokenizer.encode(poses, beam=1)).values()
             ],
             dim=-1,
         )
