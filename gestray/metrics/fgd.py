@@ -9,6 +9,7 @@ Shapes: B clips, T frames, K latent frames (T / 4), D latent width.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,11 +26,18 @@ from gestray.motion.rotations import axis_angle_to_matrix, matrix_to_sixd
 from gestray.store import Folder
 from gestray.training.checkpoint import load_pretrained
 from gestray.training.config import LoopConfig
+from gestray.training.distributed import gather
 from gestray.training.task import Batch
 from gestray.views.frames import stack_frames
 from gestray.views.windows import WindowConfig, Windows
 
 FRAMES_PER_LATENT = 4
+
+_SIXD = 330
+# What spreads less than this (of a rotation about three degrees) is not blown up.
+_LEAST_SPREAD = 0.05
+# Batches that mean and spread are measured on.
+_STARTS_FROM = 8
 
 
 class MotionAutoencoderConfig(Config):
@@ -58,12 +66,20 @@ class MotionAutoencoderTraining(Config):
 
 
 class MotionAutoencoder(nn.Module):
-    """6D rotations of all 55 joints to latent frames and back, by convolutions."""
+    """6D rotations of all 55 joints to latent frames and back, by convolutions.
+
+    Their mean over the corpus is taken off and their spread divided by: joints hardly turn from
+    their mean, and an autoencoder of rotations as they are learns that mean and nothing else.
+    """
 
     def __init__(self, config: MotionAutoencoderConfig) -> None:
         super().__init__()
         self.config = config
-        width, joints = config.width, 330
+        width, joints = config.width, _SIXD
+        self.mean: Tensor
+        self.spread: Tensor
+        self.register_buffer("mean", torch.zeros(joints))
+        self.register_buffer("spread", torch.ones(joints))
         self.encoder = nn.Sequential(
             nn.Conv1d(joints, width, 3, padding=1), nn.SiLU(),
             nn.Conv1d(width, width, 4, stride=2, padding=1), nn.SiLU(),
@@ -78,9 +94,22 @@ class MotionAutoencoder(nn.Module):
         )  # fmt: skip
 
     def forward(self, poses: Tensor) -> tuple[Tensor, Tensor]:
-        """Of axis-angle poses (B, T, 165), their 6D rotations and those rebuilt (B, T, 330)."""
-        recorded = _sixd(poses)
+        """Of axis-angle poses (B, T, 165), what is learnt and what is rebuilt of it (B, T, 330)."""
+        recorded = self._features(poses)
         return recorded, self.decoder(self.encoder(recorded.transpose(1, 2))).transpose(1, 2)
+
+    @torch.no_grad()
+    def start(self, poses: Tensor) -> None:
+        """Measure mean and spread on poses (B, T, 165), as many on every rank."""
+        sixd = _sixd(poses).flatten(0, 1).double()
+        sums = gather(torch.stack([sixd.sum(0), sixd.square().sum(0)])[None]).sum(0)
+        count = gather(torch.tensor([len(sixd)], device=sixd.device)).sum()
+        mean, squares = sums / count
+        self.mean.copy_(mean)
+        self.spread.copy_((squares - mean.square()).clamp(min=_LEAST_SPREAD**2).sqrt())
+
+    def _features(self, poses: Tensor) -> Tensor:
+        return (_sixd(poses) - self.mean) / self.spread
 
     @torch.inference_mode()
     def latents(self, clips: Sequence[np.ndarray]) -> np.ndarray:
@@ -89,8 +118,8 @@ class MotionAutoencoder(nn.Module):
         found = []
         for clip in clips:
             whole = len(clip) // FRAMES_PER_LATENT * FRAMES_PER_LATENT
-            sixd = _sixd(torch.from_numpy(np.array(clip[None, :whole], np.float32)))
-            found.append(self.encoder(sixd.transpose(1, 2))[0].T.numpy())
+            features = self._features(torch.from_numpy(np.array(clip[None, :whole], np.float32)))
+            found.append(self.encoder(features.transpose(1, 2))[0].T.numpy())
         return np.concatenate(found).astype(np.float64)
 
     @classmethod
@@ -116,7 +145,10 @@ class MotionAutoencoderTask:
         return MotionAutoencoder(self.config.model)
 
     def start(self, model: nn.Module, batches: Iterator[Batch]) -> None:
-        """Nothing: the weights start at random."""
+        """The weights start at random; what motion looks like is measured."""
+        assert isinstance(model, MotionAutoencoder)
+        first = itertools.islice(batches, _STARTS_FROM)
+        model.start(torch.cat([batch["poses"] for batch in first]))
 
     def compiled(self, model: nn.Module) -> Iterator[nn.Module]:
         yield from model.children()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from gestray.metrics.fgd import (
     Moments,
     MotionAutoencoder,
     MotionAutoencoderConfig,
+    MotionAutoencoderTask,
+    MotionAutoencoderTraining,
     frechet_distance,
     frechet_distances,
 )
@@ -69,6 +72,31 @@ def test_a_batch_of_clips_gives_the_latents_of_each():
     both = model.latents(clips)
     assert both.shape == (10 + 5, 4)
     assert np.allclose(both, np.concatenate([model.latents([clip]) for clip in clips]))
+
+
+def test_the_autoencoder_learns_more_than_the_mean_pose():
+    """Joints that turn by few degrees about a pose far from zero, as recorded ones do."""
+    torch.manual_seed(0)
+    phases = torch.linspace(0, 12, 64) + 6 * torch.rand(32, 1)
+    ways = torch.randn(2, 165) * 0.05
+    swing = torch.stack([phases.sin(), phases.cos()], dim=-1) @ ways
+    poses = torch.randn(165) * 0.4 + swing
+    config = MotionAutoencoderTraining(model=MotionAutoencoderConfig(width=32, dim=8))
+    task = MotionAutoencoderTask(config)
+    model = task.build()
+    task.start(model, iter([{"poses": poses}]))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for step in range(60):
+        loss, _ = task.loss(model, {"poses": poses}, step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+    still = np.broadcast_to(poses.mean((0, 1)).numpy(), (64, 165))
+    recorded = model.eval().latents(list(poses.numpy()))
+    assert recorded.std(axis=0).mean() > 5 * model.latents([still]).std(axis=0).mean()
 
 
 def form(palm: str, height: str = "chest", path: str = "straight") -> PhysicalForm:
