@@ -82,11 +82,16 @@ class MotionTokenizer(nn.Module):
     Motion goes in as tensors by the names of a take's columns: `poses` (B, T, 165),
     `trans` (B, T, 3) where a part has translation, `expressions` (B, T, 100) where one
     has a face.
+
+    Attributes:
+        beam: stacks of codes that `encode` follows (`Quantizer.encode`); fewer are found faster,
+            and are farther from the motion.
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
+        self.beam = BEAM
         self.columns = columns_of(config.parts)
         self.streams = nn.ModuleDict({part: _Stream(PARTS[part], config) for part in config.parts})
 
@@ -130,16 +135,9 @@ class MotionTokenizer(nn.Module):
         return torch.stack([stream.quantizer.use() for _, stream in self._streams()]).mean()
 
     def encode(
-        self,
-        poses: Tensor,
-        trans: Tensor | None = None,
-        expressions: Tensor | None = None,
-        beam: int = BEAM,
+        self, poses: Tensor, trans: Tensor | None = None, expressions: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Codes per part, int64 (B, K, Q), of motion (B, T, 165) of any length.
-
-        `beam` stacks of codes are followed (`Quantizer.encode`): the fewer, the faster and the
-        farther from the motion.
 
         Translation counts from the clip's first frame. A length that is no multiple of
         `frames_per_token` is filled up by holding the last frame.
@@ -166,7 +164,7 @@ class MotionTokenizer(nn.Module):
             }
         was_training = self.training
         recorded = self.eval()._recorded(motion)
-        codes = {part: stream.encode(recorded, beam) for part, stream in self._streams()}
+        codes = {part: stream.encode(recorded, self.beam) for part, stream in self._streams()}
         self.train(was_training)
         return codes
 

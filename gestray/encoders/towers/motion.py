@@ -206,6 +206,7 @@ class TokenPatches(nn.Module):
             )
         check_tokenizer(config.tokenizer)
         self.tokenizer = MotionTokenizer(config.tokenizer).eval().requires_grad_(False)
+        self.tokenizer.beam = 1  # training encodes every batch anew
         self.stride = config.tokenizer.frames_per_token
         self.width = len(config.tokenizer.parts) * config.tokenizer.code_dim
         # Tokens on which one depends, to either side.
@@ -231,8 +232,7 @@ class TokenPatches(nn.Module):
         vectors_BKC = torch.cat(
             [
                 vectors[:, :count]
-                # Without a search: in training this is done for every batch.
-                for vectors in self.tokenizer.vectors(self.tokenizer.encode(poses, beam=1)).values()
+                for vectors in self.tokenizer.vectors(self.tokenizer.encode(poses)).values()
             ],
             dim=-1,
         )
