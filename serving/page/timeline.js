@@ -79,7 +79,8 @@ export class Timeline {
       const each = this.samples.length / bars;
       const heights = Array.from({ length: bars }, (_, bar) => {
         let most = 0;
-        for (let i = Math.floor(bar * each); i < (bar + 1) * each; i++) {
+        const end = Math.min(this.samples.length, (bar + 1) * each); // which may be rounded up
+        for (let i = Math.floor(bar * each); i < end; i++) {
           most = Math.max(most, Math.abs(this.samples[i]));
         }
         return most;
