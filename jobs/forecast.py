@@ -206,8 +206,9 @@ def _stage(
         # A process takes as long to start as for about so many takes.
         start_s += TAKES_A_PROCESS * rate.unit_s if processes(round(units)) > rate.workers else 0
     shared, gathered = rate.unit_s * units / count, rate.driver_s * units
-    # What did not tell its work from its start is taken to be work.
-    seconds = start_s + max(shared, gathered) if rate.unit else rate.start_s * larger
+    # What did not tell its work from its start is taken to be work; of a training, of its steps.
+    whole = rate.start_s * (larger if loop is None else 1.0)
+    seconds = start_s + max(shared, gathered) if rate.unit else whole
     kind, node = prices.cheapest(gpu)
     nodes = math.ceil(count / (node.gpus if gpu else node.cpus))
     grows = 1.0 if _makes_model(rate) else larger

@@ -104,6 +104,14 @@ def test_epochs_make_training_go_with_the_corpus(pipeline) -> None:
     assert plan.stages[1].passes == 20
 
 
+def test_what_was_not_told_apart_is_work_and_a_training_s_does_not_grow(pipeline) -> None:
+    untold = tuple(
+        StageRate(name=rate.name, stage=rate.stage, start_s=30, written=1) for rate in RATES.stages
+    )
+    plan = forecast(pipeline, RATES.model_copy(update={"stages": untold}), PRICES)
+    assert seconds(plan) == {"takes": 300, "tokenizer": 30, "primitives": 300}
+
+
 def test_gpus_are_paid_for_where_a_config_asks_for_them(pipeline, tmp_path) -> None:
     asks = load_pipeline(str(tmp_path / "three.yaml"), ["tokenizer.loop.compute.device=gpu"])
     plan = forecast(asks, RATES, PRICES)
