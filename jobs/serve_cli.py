@@ -129,12 +129,59 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return tree
 
 
+@app.command("swap")
+def swap(
+    index: Annotated[str, typer.Argument(help="Of the server's store, as gestures-0123456789ab.")],
+    url: Annotated[str, typer.Option(help="Where the server is.")] = "http://127.0.0.1:8000",
+    key: Annotated[
+        str | None, typer.Option(envvar="GESTRAY_KEY", help="With the scope admin.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Whose place it takes; the index's own name otherwise.")
+    ] = None,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of requests that it answers; 0 takes it back.")
+    ] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Let another index answer, in all replicas at the same moment, while requests go on.
+
+    Examples: `gestray serve swap gestures-0123456789ab --share 0.1`, and when it does well `gestray
+    serve swap gestures-0123456789ab`. The key needs the scope admin (`gestray serve keys add`).
+    """
+    import time
+
+    from rich.table import Table
+
+    from gestray.client import Client, Refused
+
+    try:
+        with Client(url, key) as server, remarks.status("replicas load it"):
+            state = server.swap(index, model, share)
+            while any(each.next and not each.ready for each in state.models.values()):
+                time.sleep(0.5)
+                state = server.releases()
+    except Refused as refused:
+        raise UserError(f"{url}: {refused.detail}") from None
+    if state.problem:
+        raise UserError(f"{index}: nothing has changed: {state.problem}")
+    if as_json:
+        print_json(state.model_dump())
+        return
+    table = Table("model", "answers", "is tried", "share", "replicas")
+    for name, each in state.models.items():
+        tried = (each.next, f"{each.share:.0%}") if each.next else ("", "")
+        table.add_row(name, each.live, *tried, str(len(state.replicas)))
+    results.print(table)
+
+
 @keys.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="Whose it is.")],
     file: KeyFile,
     scope: Annotated[
-        list[str] | None, typer.Option(help="retrieve, generate or admin; retrieve otherwise.")
+        list[str] | None,
+        typer.Option(help="retrieve, generate, metrics or admin; retrieve otherwise."),
     ] = None,
     per_minute: Annotated[int, typer.Option(min=1, help="Requests a minute, a replica.")] = 600,
 ) -> None:

@@ -25,6 +25,8 @@ from serving.keys import Keyring
 from serving.motions import Exports
 from serving.pages import mount_assets
 from serving.problems import RESPONSES, Problem, describe, problem_response
+from serving.routes.admin import admin
+from serving.routes.figures import figures
 from serving.routes.generation import generation
 from serving.routes.health import health
 from serving.routes.recordings import recordings
@@ -59,6 +61,7 @@ def make_api(service: Service, config: ServingConfig, keyring: Keyring | None) -
         )
     _answer_problems(api)
     api.include_router(health(service))
+    figures(api.router, service)
     # The gate checks the key; this tells OpenAPI that there is one.
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(HTTPBearer(auto_error=False))])
     exports = Exports(config.limits.film_s)
@@ -67,13 +70,21 @@ def make_api(service: Service, config: ServingConfig, keyring: Keyring | None) -
     listening = Bounded("speeches", 1, _MOST_LISTENING, retry_s=5)
     kept_s = config.load.kept_s
     generation(v1, service, config.limits, kept_s, exports, listening)
+    admin(v1, service, config)
     api.include_router(v1)
     sockets = APIRouter(prefix="/v1")
     stream(sockets, service, config.limits, kept_s, listening)
     api.include_router(sockets)
     mount_assets(api)
     api.mount("/", StaticFiles(directory=PAGE, html=True))
-    return Gate(api, keyring, config.limits, config.load.request_s, config.allow_origins)
+    return Gate(
+        api,
+        keyring,
+        config.limits,
+        config.load.request_s,
+        service.telemetry,
+        config.allow_origins,
+    )
 
 
 def _answer_problems(api: FastAPI) -> None:

@@ -15,16 +15,17 @@ cluster of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
-from ray.util import metrics
 from starlette.types import ASGIApp
 
 from gestray.config import make_config
@@ -32,13 +33,16 @@ from gestray.retrieval.index import Hit
 from serving.config import ServingConfig
 from serving.keys import Keyring, read_keys
 from serving.library import Model, Mover, choose, load_model, load_mover
+from serving.logs import log_to
 from serving.moving import Moving
+from serving.releases import Releases
 from serving.shared import shared_by_all
+from serving.telemetry import Telemetry
 
 NAME = "gestray"
 _RETRY_AFTER_S = 1.0
-_MS = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
-_SIZES = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+# Figures that nobody scrapes are left with the others so often.
+_FIGURES_S = 15.0
 
 
 @serve.ingress()
@@ -50,17 +54,20 @@ class Gestures:
         import torch
 
         self.config = config
+        log_to(config.log)
+        self.telemetry = Telemetry()
         torch.set_num_threads(config.load.threads)
         faiss.omp_set_num_threads(config.load.threads)
         chosen = choose(config)
-        self.models: Mapping[str, Model] = {
-            name: load_model(name, uri) for name, uri in chosen.models.items()
-        }
+        context = serve.get_replica_context()
+        self.shared = shared_by_all(context.app_name, config.load)
+        self.replica = context.replica_id.unique_id
+        self.releases = Releases(self.replica, load_model)
+        self.shared.agree(self.releases, chosen.models)
         self.movers: Mapping[str, Mover] = {
             name: load_mover(name, uri) for name, uri in chosen.generators.items()
         }
-        self.moving = Moving(config.load.moved, config.load.move_queued)
-        self.shared = shared_by_all(serve.get_replica_context().app_name, config.load)
+        self.moving = Moving(config.load.moved, config.load.move_queued, self.telemetry)
         # The model computes in a thread of its own, so that health and clips are answered
         # meanwhile; in one thread, because more would only share the same cores.
         self._thread = ThreadPoolExecutor(1, "model")
@@ -68,16 +75,15 @@ class Gestures:
         self._batched = serve.batch(
             max_batch_size=load.batch, batch_wait_timeout_s=load.batch_wait_s
         )(self._retrieve)
-        self._batch_size = metrics.Histogram(
-            "gestray_batch_size", "Texts embedded together.", boundaries=_SIZES
-        )
-        self._model_ms = metrics.Histogram(
-            "gestray_model_ms", "Embedding and searching a batch.", boundaries=_MS
-        )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         from serving.api import make_api
 
+        loop = asyncio.get_running_loop()
+        # Tasks that nobody refers to are collected.
+        self._tasks = [
+            loop.create_task(work) for work in (self.releases.watch(self.shared), self._report())
+        ]
         keys = self.config.keys
         keyring = Keyring.of(read_keys(Path(keys))) if keys is not None else None
         return make_api(self, self.config, keyring)
@@ -86,20 +92,48 @@ class Gestures:
     def ready(self) -> bool:
         return bool(self.models or self.movers)
 
-    async def retrieve(self, model: Model, text: str, k: int) -> list[Hit]:
-        return await self._batched((model, text, k))
+    @property
+    def models(self) -> Mapping[str, Model]:
+        return self.releases.models
 
-    async def _retrieve(self, asked: list[tuple[Model, str, int]]) -> list[list[Hit]]:
-        loop = asyncio.get_running_loop()
-        started = time.perf_counter()
+    def pick(self, model: Model) -> Model:
+        return self.releases.pick(model.name)
+
+    def pairs(self, model: Model) -> Sequence[Model]:
+        return self.releases.pairs(model.name)
+
+    async def retrieve(self, model: Model, text: str, k: int) -> list[Hit]:
+        done: Done = await self._batched((model, text, k))
+        about = {"gestray.model": model.name, "gestray.batch": done.size}
+        self.telemetry.worked("embed and search", done.started, done.ended, **about)
+        return done.hits
+
+    async def _retrieve(self, asked: list[tuple[Model, str, int]]) -> list[Done]:
+        loop, started, size = asyncio.get_running_loop(), time.time_ns(), len(asked)
         found = await loop.run_in_executor(self._thread, answer_batch, asked)
-        self._batch_size.observe(len(asked))
-        self._model_ms.observe(1000 * (time.perf_counter() - started))
-        return found
+        ended = time.time_ns()
+        self.telemetry.batch("retrieval", asked[0][0].name, size, (ended - started) / 1e9)
+        return [Done(hits, started, ended, size) for hits in found]
+
+    async def _report(self) -> None:
+        """Leave figures for whoever asks another replica."""
+        while True:
+            with contextlib.suppress(RayError):  # the actor may be on its way to another node
+                await self.shared.figures(self.replica, self.telemetry.figures())
+            await asyncio.sleep(_FIGURES_S)
 
     def check_health(self) -> None:
         """Serve calls this; a replica without models never gets here."""
         assert self.ready
+
+
+class Done(NamedTuple):
+    """Hits, and the batch (ns, texts) that they were found in."""
+
+    hits: list[Hit]
+    started: int
+    ended: int
+    size: int
 
 
 def answer_batch(asked: list[tuple[Model, str, int]]) -> list[list[Hit]]:

@@ -80,6 +80,8 @@ class ServingConfig(Config):
         generators: URI of a generator by the name of its model, likewise.
         host, port: where to listen. Any but a loopback address needs `keys`.
         keys: file of API keys (`gestray serve keys add`).
+        log: file that lines of JSON are appended to, on each replica's node: who asked for what,
+            and what went wrong. Standard error otherwise.
         allow_origins: web origins whose pages may call the API; none but its own otherwise.
     """
 
@@ -89,6 +91,7 @@ class ServingConfig(Config):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     keys: str | None = None
+    log: str | None = None
     allow_origins: tuple[str, ...] = ()
     limits: Limits = Limits()
     load: Load = Load()

@@ -28,6 +28,7 @@ from starlette.types import Scope as Connection
 from serving.config import Limits
 from serving.keys import Key, Keyring, Scope
 from serving.problems import Problem, problem_response
+from serving.telemetry import Telemetry, ended, trace_id
 
 audit = logging.getLogger("gestray.audit")
 
@@ -35,12 +36,13 @@ audit = logging.getLogger("gestray.audit")
 PROTOCOL = "gestray.v1"
 _KEY = "gestray.key."
 
-_API = "/v1/"
 _SCOPES: tuple[tuple[str, Scope], ...] = (
     ("/v1/generate", "generate"),
     ("/v1/motions", "generate"),
     ("/v1/admin", "admin"),
+    ("/metrics", "metrics"),
 )
+_WITH_KEY = ("/v1/", "/metrics")
 #: Of everything that is answered.
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -76,6 +78,7 @@ class Gate:
     keyring: Keyring | None
     limits: Limits
     request_s: float
+    telemetry: Telemetry
     allow_origins: Sequence[str] = ()
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
@@ -99,24 +102,31 @@ class Gate:
                     headers.setdefault(name, value)
             await send(message)
 
-        try:
-            headers = Headers(scope=connection)
-            key = self._admit(connection["path"], headers, headers.get("authorization"))
-            async with asyncio.timeout(self.request_s):
-                await self.app(connection, self._counted(receive), sending)
-        except Problem as problem:
-            await problem_response(problem, request_id)(connection, receive, sending)
-        except TimeoutError:
-            if answering:
-                raise
-            late = Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"given up after {self.request_s:g} s",
-                {"retry-after": "5"},
-            )
-            await problem_response(late, request_id)(connection, receive, sending)
-        finally:
-            _log(connection, request_id, key, code, time.perf_counter() - started)
+        headers, method = Headers(scope=connection), connection["method"]
+        self.telemetry.ongoing.inc()
+        with self.telemetry.request(method, headers) as span:
+            try:
+                key = self._admit(connection["path"], headers, headers.get("authorization"))
+                async with asyncio.timeout(self.request_s):
+                    await self.app(connection, self._counted(receive), sending)
+            except Problem as problem:
+                await problem_response(problem, request_id)(connection, receive, sending)
+            except TimeoutError:
+                if answering:
+                    raise
+                late = Problem(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    f"given up after {self.request_s:g} s",
+                    {"retry-after": "5"},
+                )
+                await problem_response(late, request_id)(connection, receive, sending)
+            finally:
+                self.telemetry.ongoing.dec()
+                seconds, route = time.perf_counter() - started, _route(connection)
+                self.telemetry.requests.labels(route, method, code).inc()
+                self.telemetry.seconds.labels(route).observe(seconds)
+                ended(span, route, method, code)
+                _log(connection, request_id, key, code, seconds, trace_id(span))
 
     async def _socket(self, connection: Connection, receive: Receive, send: Send) -> None:
         """A web socket: browsers cannot send headers with one, and ask from any page."""
@@ -151,7 +161,8 @@ class Gate:
             )
         finally:
             connection["method"] = "SOCKET"
-            _log(connection, request_id, key, code, time.perf_counter() - started)
+            self.telemetry.requests.labels(_route(connection), "SOCKET", code).inc()
+            _log(connection, request_id, key, code, time.perf_counter() - started, None)
 
     def _check_origin(self, headers: Headers) -> None:
         """Refuse sockets that pages of others open.
@@ -177,7 +188,7 @@ class Gate:
             raise Problem(HTTPStatus.BAD_REQUEST, "Content-Length is no number") from None
         if declared > self.limits.body_bytes:
             raise _too_large(self.limits.body_bytes)
-        if self.keyring is None or not path.startswith(_API):
+        if self.keyring is None or not path.startswith(_WITH_KEY):
             return None
         key = self.keyring.find(bearer)
         if key is None:
@@ -231,8 +242,18 @@ def _too_large(limit: int) -> Problem:
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {limit} bytes; send less")
 
 
+def _route(connection: Connection) -> str:
+    """The path as it is declared: of those that are asked for there may be any number."""
+    return getattr(connection.get("route"), "path", "other")
+
+
 def _log(
-    connection: Connection, request_id: str, key: Key | None, status: int, seconds: float
+    connection: Connection,
+    request_id: str,
+    key: Key | None,
+    status: int,
+    seconds: float,
+    trace: str | None,
 ) -> None:
     line: dict[str, Any] = {
         "request_id": request_id,
@@ -242,4 +263,6 @@ def _log(
         "ms": round(1000 * seconds, 1),
         "key": key.id if key else None,
     }
-    audit.info(json.dumps(line))
+    if trace is not None:
+        line["trace_id"] = trace
+    audit.info(json.dumps(line), extra={"fields": line})

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gestray.errors import UserError
 
-Scope = Literal["retrieve", "generate", "admin"]
+Scope = Literal["retrieve", "generate", "metrics", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 _TOKEN = re.compile(r"gestray_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")

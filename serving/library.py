@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gestray.artifacts import Artifact, artifacts_of_kind, open_artifact
+from gestray.client.answers import Clip, Phases, Word
 from gestray.errors import UserError
 from gestray.generators.contract import Speech
 from gestray.retrieval.index import GestureIndex
@@ -26,7 +27,6 @@ from gestray.speech.words import Word as SpokenWord
 from gestray.store import Folder, default_store
 from serving.config import ServingConfig
 from serving.recordings import Recordings
-from serving.schemas import Clip, Phases, Word
 
 if TYPE_CHECKING:
     from gestray.encoders.model import DualEncoder

@@ -9,13 +9,13 @@ from functools import cache, cached_property
 from http import HTTPStatus
 from pathlib import Path
 
+from gestray.client.answers import MotionFormat
 from gestray.errors import UserError
 from gestray.generators.contract import Gesturing
 from gestray.motion.export import MotionClip, export_motion
 from gestray.motion.export.video import ffmpeg
 from serving.problems import Problem
 from serving.recordings import pack_places, pack_turns, thinned, wav_file
-from serving.schemas import MotionFormat
 from serving.work import Bounded
 
 # Files that are made at once or wait for it; each takes a core for up to some seconds.

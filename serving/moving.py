@@ -9,6 +9,7 @@ has left is taken out of the queue, and a batch that all have left is given up a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,17 +20,22 @@ from gestray.errors import UserError
 from gestray.generators.contract import Gesturing, Speech
 from serving.library import Mover
 from serving.problems import Problem
+from serving.telemetry import Telemetry
 
 # A batch computes for as long as its longest speech lasts.
 _LIKE_LENGTH = 2.0
 _RETRY_AFTER_S = "2"
+_KIND = "generation"
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Wanted:
-    """A speech that somebody waits for the motion of."""
+    """A speech that somebody waits for the motion of.
+
+    `started` and `ended` (ns) are of the batch it was moved for in, `size` is of that.
+    """
 
     mover: Mover
     speech: Speech
@@ -37,6 +43,9 @@ class Wanted:
     seed: int
     temperature: float
     answer: asyncio.Future[Gesturing]
+    started: int = 0
+    ended: int = 0
+    size: int = 0
 
     def goes_with(self, other: Wanted) -> bool:
         """Whether the two can be moved for at once."""
@@ -51,10 +60,11 @@ class Moving:
     Args:
         batch: speeches that are moved for at once.
         queued: speeches that may wait.
+        telemetry: is told of batches.
     """
 
-    def __init__(self, batch: int, queued: int) -> None:
-        self.batch, self.queued = batch, queued
+    def __init__(self, batch: int, queued: int, telemetry: Telemetry) -> None:
+        self.batch, self.queued, self.telemetry = batch, queued, telemetry
         self.waiting: list[Wanted] = []
         self._thread = ThreadPoolExecutor(1, "generator")
         self._work: asyncio.Task[None] | None = None
@@ -79,11 +89,15 @@ class Moving:
         self.waiting.append(wanted)
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._until_done())
+        self.telemetry.waiting.labels(_KIND).set(len(self.waiting))
         try:
-            return await answer
+            motion = await answer
         finally:
             if wanted in self.waiting:
                 self.waiting.remove(wanted)
+        about = {"gestray.model": mover.name, "gestray.batch": wanted.size}
+        self.telemetry.worked("generate", wanted.started, wanted.ended, **about)
+        return motion
 
     async def compute(self, work: Callable[[], T]) -> T:
         """What `work` gives, computed when the thread has time for it."""
@@ -95,6 +109,8 @@ class Moving:
             group = [each for each in self.waiting if each.goes_with(first)][: self.batch]
             for each in group:
                 self.waiting.remove(each)
+                each.started, each.size = time.time_ns(), len(group)
+            self.telemetry.waiting.labels(_KIND).set(len(self.waiting))
             try:
                 motions = await self._moved(group)
             except Exception as error:
@@ -103,6 +119,7 @@ class Moving:
                         each.answer.set_exception(error)
                 continue
             for each, motion in zip(group, motions, strict=False):
+                each.ended = time.time_ns()
                 if not each.answer.done():
                     each.answer.set_result(motion)
 
@@ -119,6 +136,8 @@ class Moving:
         while not all(each.answer.done() for each in group):
             part = await self.compute(lambda: next(hops, None))
             if part is None:
+                seconds = (time.time_ns() - first.started) / 1e9
+                self.telemetry.batch(_KIND, first.mover.name, len(group), seconds)
                 return apart(parts, speeches)
             parts.append(part)
         return []

@@ -1,8 +1,8 @@
-"""What goes in and out of the API, as OpenAPI describes it."""
+"""What goes into the API, as OpenAPI describes it; what comes out is `gestray.client.answers`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +27,6 @@ MotionId = Annotated[
         examples=["0123456789abcdef0123456789abcdef"],
     ),
 ]
-MotionFormat = Literal["npz", "bvh", "glb", "vrma", "mp4"]
 
 # More than a number in JSON holds exactly would be another seed in some clients.
 Seed = Annotated[int, Field(ge=0, lt=2**53, description="Same seed, same motion.")]
@@ -55,98 +54,6 @@ class RetrieveRequest(BaseModel):
     model: Name = None
 
 
-class Gesture(BaseModel):
-    """A recorded phrase that was found."""
-
-    rank: int
-    score: float = Field(description="Cosine similarity, -1 to 1.")
-    id: str = Field(description="For /v1/clips.")
-    speaker: str | None
-    seconds: float
-    text: str = Field(description="What was said with it.")
-    form: str | None = Field(description="The gesture in words.")
-    intent: str | None = Field(description="What it means, in the terms of the taxonomy.")
-
-
-class Answer(BaseModel):
-    """Gestures, best first, and the artifacts they come from."""
-
-    model: str
-    source: dict[str, str] = Field(description="Identities of index, encoder and takes.")
-    gestures: list[Gesture]
-
-
-class MotionAnswer(BaseModel):
-    """What a motion resembles, and what is said with motion like it."""
-
-    model: str
-    source: dict[str, str]
-    similar: list[Gesture]
-    texts: list[Gesture] = Field(description="By what was said, best first.")
-
-
-class ModelAbout(BaseModel):
-    """A model that answers."""
-
-    name: str
-    kind: Literal["retrieval", "generation"]
-    default: bool = Field(description="Of its kind.")
-    gestures: int | None = Field(description="That can be found; null of a generator.")
-    speakers: list[str] | None = Field(description="Whose manner a generator knows; null else.")
-    source: dict[str, str]
-
-
-class Word(BaseModel):
-    """A word of a phrase; seconds from the phrase's start, null where it has no times."""
-
-    word: str
-    start_s: float | None
-    end_s: float | None
-
-
-class Phases(BaseModel):
-    """When a gesture is prepared, made, held and taken back; seconds from the phrase's start.
-
-    Preparation lasts from `start_s` to `stroke_s`, the stroke to `hold_s`, the hold to
-    `retraction_s`, and the retraction to `end_s`.
-    """
-
-    start_s: float
-    stroke_s: float
-    hold_s: float
-    retraction_s: float
-    end_s: float
-
-
-class Clip(BaseModel):
-    """A recorded phrase; its motion and sound are beside it (`…/motion`, `…/audio`)."""
-
-    id: str
-    take: str
-    speaker: str | None
-    start_s: float = Field(description="In the take.")
-    end_s: float
-    text: str
-    words: list[Word]
-    form: str | None
-    intent: str | None
-    intent_text: str | None = Field(description="What the gesture means here, in a sentence.")
-    phases: Phases | None = Field(description="Of the gesture; null where there is none.")
-    has_audio: bool
-
-
-class Skeleton(BaseModel):
-    """Joints by number: bones as (from, to, part of the body), the head, its neck, the wrists."""
-
-    bones: list[tuple[int, int, str]]
-    head: int
-    neck: int
-    wrists: list[int]
-    rest: list[tuple[int, float, float, float]] = Field(
-        description="Of each joint its parent, −1 of the root, and its place beside it in metres."
-    )
-
-
 class GenerateRequest(BaseModel):
     """Words to say, and how to move for them."""
 
@@ -160,29 +67,18 @@ class GenerateRequest(BaseModel):
     model: Name = None
 
 
-class Motion(BaseModel):
-    """A generated motion; its joints, sound and files are beside it."""
+class SwapRequest(BaseModel):
+    """Another index for a model."""
 
-    id: str
-    model: str
-    source: dict[str, str] = Field(description="Identities of generator, tokenizer and takes.")
-    seconds: float
-    frames: int
-    fps: float
-    speaker: str | None
-    seed: int
-    text: str | None = Field(description="What was to be said; null of a recording.")
-    words: list[Word] = Field(description="As they are said; seconds from the start.")
-    meaning: list[float] | None = Field(
-        description="How much each frame is meant, 0 to 1; null where the model does not say."
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"index": "gestures-0123456789ab", "share": 0.1}]},
     )
-    has_audio: bool
-    expires_s: float = Field(description="How long it is kept after it was last asked for.")
-    formats: list[MotionFormat] = Field(description="Files that `/v1/motions/{id}.…` makes.")
-    remark: str | None = Field(description="What was done about its words, if anything.")
-
-
-class Health(BaseModel):
-    """A state in a word."""
-
-    status: str
+    index: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}-[0-9a-f]{12}$",
+        description="Of the server's store, by name and identity.",
+    )
+    model: Name = None
+    share: float = Field(
+        1.0, ge=0, le=1, description="Of requests that it answers; 0 takes it back."
+    )

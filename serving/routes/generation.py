@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from gestray.client.answers import Motion, MotionFormat, Word
 from gestray.corpora.take import FPS
 from gestray.generators.contract import Gesturing
 from gestray.speech.words import Word as SpokenWord
@@ -28,17 +29,7 @@ from serving.moving import check_speaker
 from serving.problems import Problem, describe
 from serving.routes.recordings import WAV, as_file
 from serving.routes.service import BINARY, OCTETS, Service, at_most, find
-from serving.schemas import (
-    GenerateRequest,
-    Motion,
-    MotionFormat,
-    MotionId,
-    Name,
-    Seed,
-    Speaker,
-    Temperature,
-    Word,
-)
+from serving.schemas import GenerateRequest, MotionId, Name, Seed, Speaker, Temperature
 from serving.work import Bounded
 
 _KIND = "generation"
@@ -212,6 +203,7 @@ def _mover(service: Service, asked: GenerateRequest | _Upload) -> Mover:
 
 async def _kept(service: Service, motion_id: str) -> Kept:
     kept = await service.shared.kept(motion_id)
+    service.telemetry.cache.labels("motions", kept is not None).inc()
     if kept is None:
         raise Problem(
             HTTPStatus.NOT_FOUND, f"there is no motion {motion_id}, or it is no longer kept"

@@ -6,9 +6,9 @@ from http import HTTPStatus
 
 from fastapi import APIRouter
 
+from gestray.client.answers import Health
 from serving.problems import Problem
 from serving.routes.service import Service
-from serving.schemas import Health
 
 
 def health(service: Service) -> APIRouter:

@@ -11,6 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 
+from gestray.client.answers import Answer, Gesture, ModelAbout, MotionAnswer
 from gestray.corpora.npz import read_arrays
 from gestray.corpora.smplx_arrays import POSE_ARRAYS, assemble_poses
 from gestray.corpora.take import POSE_WIDTH, check_motion
@@ -20,7 +21,7 @@ from serving.config import Limits
 from serving.library import Model
 from serving.problems import Problem
 from serving.routes.service import OCTETS, Service, at_most, find
-from serving.schemas import Answer, Gesture, ModelAbout, MotionAnswer, RetrieveRequest
+from serving.schemas import RetrieveRequest
 
 _KIND = "retrieval"
 _UPLOAD = {
@@ -66,7 +67,7 @@ def retrieval(router: APIRouter, service: Service, limits: Limits) -> None:
         """Which recorded gestures say this?"""
         at_most("text", len(asked.text), limits.text_chars, "characters")
         at_most("k", asked.k, limits.hits, "gestures")
-        model = find(service, _KIND, service.models, asked.model)
+        model = service.pick(find(service, _KIND, service.models, asked.model))
         hits = await service.retrieve(model, asked.text, asked.k)
         return Answer(model=model.name, source=model.source, gestures=_gestures(hits))
 
@@ -80,7 +81,7 @@ def retrieval(router: APIRouter, service: Service, limits: Limits) -> None:
         if k < 1:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"k: found {k}, expected 1 or more")
         at_most("k", k, limits.hits, "gestures")
-        chosen = find(service, _KIND, service.models, model)
+        chosen = service.pick(find(service, _KIND, service.models, model))
         body = await request.body()
         return await asyncio.to_thread(_search_by_motion, chosen, body, k, limits)
 

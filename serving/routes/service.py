@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +11,7 @@ from serving.library import Model, Mover
 from serving.moving import Moving
 from serving.problems import Problem
 from serving.shared import Remote, Shared
+from serving.telemetry import Telemetry
 
 OCTETS = "application/octet-stream"
 BINARY: dict[str, Any] = {"content": {OCTETS: {}}}
@@ -29,6 +30,12 @@ class Service(Protocol):
     def models(self) -> Mapping[str, Model]:
         """By name, the default last."""
 
+    def pick(self, model: Model) -> Model:
+        """What answers one request for a model: it, or the one that is tried in its place."""
+
+    def pairs(self, model: Model) -> Sequence[Model]:
+        """All that ids in answers of a model may be of."""
+
     @property
     def movers(self) -> Mapping[str, Mover]:
         """Generators by name, the default last."""
@@ -39,6 +46,14 @@ class Service(Protocol):
 
     def retrieve(self, model: Model, text: str, k: int) -> Awaitable[list[Hit]]:
         """The gestures that say a text best."""
+
+    @property
+    def replica(self) -> str:
+        """Which of those that answer."""
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Its figures and traces."""
 
     @property
     def shared(self) -> Shared | Remote:

@@ -62,10 +62,12 @@ def stream(
             await conversation.close(Problem(HTTPStatus.TOO_MANY_REQUESTS, crowded))
             return
         open_now.add(conversation)
+        service.telemetry.streams.set(len(open_now))
         try:
             await conversation.run()
         finally:
             open_now.discard(conversation)
+            service.telemetry.streams.set(len(open_now))
 
 
 class Conversation:
@@ -148,6 +150,7 @@ class Conversation:
             window=WINDOW,
             samples=found.samples,
             texts=found.texts,
+            words=found.words,
         )
         await Performance(self, mover, stream, start, found).play(after, spoken)
 

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from starlette.types import ASGIApp
 
-from gestray.artifacts import Artifact, Stage, StageResult, StageRun, run_stage
+from gestray.artifacts import (
+    Artifact,
+    Stage,
+    StageResult,
+    StageRun,
+    artifacts_of_kind,
+    newest,
+    run_stage,
+)
 from gestray.config import Config
 from gestray.encoders.config import EncoderTraining, preset
 from gestray.store import Folder
@@ -23,6 +35,7 @@ from serving.keys import Key, Keyring, make_key
 from serving.library import Model, Mover, load_model, load_mover
 from serving.moving import Moving
 from serving.shared import Shared
+from serving.telemetry import Telemetry
 from tests.generators.conftest import generator_task, speech_takes, tokenizer_folder
 
 __all__ = ["generator_task", "speech_takes", "tokenizer_folder"]
@@ -91,48 +104,51 @@ def _made(
     return run_stage(stage, store, name, config or Nothing(), inputs).artifact
 
 
-@pytest.fixture(scope="session")
-def store(
-    takes: Folder, generator_task: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Folder:
-    """Takes, an encoder of random weights, its embeddings and their index; a generator."""
+def pair(store: Folder, takes: Artifact, seed: int, work: Path) -> Artifact:
+    """An index in the store, of an encoder of random weights."""
     from gestray.encoders.model import DualEncoder
     from gestray.views.catalog import read_catalog, read_columns
     from jobs.encoder import PhraseEmbedder
     from jobs.index import BUILD, BuildConfig
     from jobs.rows import write_rows
 
-    store = Folder(str(tmp_path_factory.mktemp("store")))
-    catalog = read_catalog(takes)
-
-    def copy(run: StageRun) -> int:
-        run.folder.upload(takes_path, "")
-        return len(catalog)
-
-    takes_path = Path(takes.path())
-    stored = _made(store, "takes", "takes", copy)
     training: EncoderTraining = preset("direct")
+    training = training.model_copy(update={"loop": training.loop.model_copy(update={"seed": seed})})
+    catalog = read_catalog(takes.folder)
 
     def untrained(run: StageRun) -> int:
-        torch.manual_seed(0)
-        model = DualEncoder(training.model)
-        path = tmp_path_factory.mktemp("encoder") / MODEL
-        save_model(path, model)
-        run.folder.write_bytes(path.read_bytes(), MODEL)
+        torch.manual_seed(seed)
+        save_model(work / MODEL, DualEncoder(training.model))
+        run.folder.write_bytes((work / MODEL).read_bytes(), MODEL)
         save_config(training.model, run.folder)
         return len(catalog)
 
-    encoder = _made(store, "encoder", "direct", untrained, training, takes=stored)
+    encoder = _made(store, "encoder", "direct", untrained, training, takes=takes)
 
     def embed(run: StageRun) -> int:
         embedder = PhraseEmbedder(encoder.folder, training, None, 32, fine=False)
         tables = (
-            embedder(ref, read_columns(stored.folder, ref, embedder.columns)) for ref in catalog
+            embedder(ref, read_columns(takes.folder, ref, embedder.columns)) for ref in catalog
         )
         return write_rows(run.folder, tables, embedder.schema, "embed", len(catalog))
 
-    embeddings = _made(store, "embeddings", "direct", embed, takes=stored, encoder=encoder)
-    run_stage(BUILD, store, "gestures", BuildConfig(), {"embeddings": embeddings})
+    embeddings = _made(store, "embeddings", "direct", embed, takes=takes, encoder=encoder)
+    return run_stage(BUILD, store, "gestures", BuildConfig(), {"embeddings": embeddings}).artifact
+
+
+@pytest.fixture(scope="session")
+def store(
+    takes: Folder, generator_task: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Folder:
+    """Takes, an encoder of random weights, its embeddings and their index; a generator."""
+    store = Folder(str(tmp_path_factory.mktemp("store")))
+
+    def copy(run: StageRun) -> int:
+        run.folder.upload(Path(takes.path()), "")
+        return 12
+
+    stored = _made(store, "takes", "takes", copy)
+    pair(store, stored, 0, tmp_path_factory.mktemp("encoder"))
 
     def unlearnt(run: StageRun) -> int:
         torch.manual_seed(1)
@@ -141,16 +157,23 @@ def store(
         save_model(path, task.build())
         run.folder.write_bytes(path.read_bytes(), MODEL)
         save_config(task.trained, run.folder)
-        return len(catalog)
+        return 12
 
     _made(store, "generator", "semtalk", unlearnt, takes=stored)
     return store
 
 
 @pytest.fixture(scope="session")
+def other_pair(store: Folder, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Another index of the same takes, newer than the one that is served."""
+    takes = newest(store, "takes")
+    return pair(store, takes, 1, tmp_path_factory.mktemp("other"))
+
+
+@pytest.fixture(scope="session")
 def model(store: Folder) -> Model:
-    (path,) = store.list("index")
-    return load_model("gestures", store.child(path).uri)
+    first = artifacts_of_kind(store, "index")[0]
+    return load_model("gestures", first.uri)
 
 
 @pytest.fixture(scope="session")
@@ -166,15 +189,39 @@ class InProcess:
         load = load or Load()
         self.models = {model.name: model}
         self.movers = {} if mover is None else {mover.name: mover}
-        self.moving = Moving(load.moved, load.move_queued)
+        self.replica, self.telemetry = "here", Telemetry()
+        self.moving = Moving(load.moved, load.move_queued, self.telemetry)
         self.shared = Shared(load)
+        run(self.shared.begin_with({model.name: model.artifact.uri}))
 
     @property
     def ready(self) -> bool:
         return bool(self.models)
 
+    def pick(self, model: Model) -> Model:
+        return model
+
+    def pairs(self, model: Model) -> list[Model]:
+        return [model]
+
     async def retrieve(self, model: Model, text: str, k: int):
         return model.gestures.search(model.embed_texts([text]), k)[0]
+
+
+@contextmanager
+def listening(app: ASGIApp) -> Iterator[str]:
+    """Where an application listens, in a thread."""
+    uvicorn = pytest.importorskip("uvicorn")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([bound],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="session")

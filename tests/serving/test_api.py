@@ -17,6 +17,7 @@ from serving.config import Limits, ServingConfig
 from serving.gate import Gate
 from serving.keys import Keyring, make_key
 from serving.library import Model
+from serving.telemetry import Telemetry
 from tests.serving.conftest import InProcess
 
 
@@ -187,6 +188,37 @@ def test_only_a_key_with_the_scope_may_ask(model: Model) -> None:
         assert client.get("/assets/avatar.glb").content[:4] == b"glTF"
 
 
+def test_a_swap_names_an_index_of_the_store_and_needs_an_admin(
+    model: Model, store, other_pair
+) -> None:
+    boss, token = make_key("boss", ("admin",), 1000)
+    reader, other = make_key("reader", ("retrieve", "generate"), 1000)
+    service = InProcess(model)
+    config = ServingConfig(store=store.uri)
+    app = make_api(service, config, Keyring.of([boss, reader]))
+    wanted = other_pair.uri.rpartition("/")[2]
+    with TestClient(app, headers={"authorization": f"Bearer {token}"}) as client:
+        as_reader = {"authorization": f"Bearer {other}"}
+        problem(client.get("/v1/admin/models", headers=as_reader), 403)
+        problem(client.post("/v1/admin/models", headers=as_reader, json={"index": wanted}), 403)
+        for index in (
+            "../../etc/passwd-0123456789ab",
+            "file:///x-0123456789ab",
+            "x",
+            other_pair.uri,
+        ):
+            problem(client.post("/v1/admin/models", json={"index": index}), 422)
+        problem(client.post("/v1/admin/models", json={"index": "gestures-0123456789ab"}), 404)
+        problem(client.post("/v1/admin/models", json={"index": wanted, "share": 1.5}), 422)
+        asked = {"index": wanted, "model": "none"}
+        assert "gestures" in problem(client.post("/v1/admin/models", json=asked), 404)
+        begun = client.post("/v1/admin/models", json={"index": wanted, "share": 0.2})
+        assert begun.status_code == 202
+        release = client.get("/v1/admin/models").json()["models"]["gestures"]
+        live = model.artifact.uri.rpartition("/")[2]
+        assert release == {"live": live, "next": wanted, "share": 0.2, "ready": False}
+
+
 def test_pages_of_other_origins_are_not_answered(model: Model) -> None:
     asks = {"origin": "https://evil.example", "access-control-request-method": "POST"}
     closed = make_api(InProcess(model), ServingConfig(), None)
@@ -207,7 +239,7 @@ def test_web_sockets_without_a_key_end_at_the_gate(key) -> None:
     async def app(connection, receive, send) -> None:
         raise AssertionError("never asked")
 
-    client = TestClient(Gate(app, Keyring.of([key[0]]), Limits(), 30))
+    client = TestClient(Gate(app, Keyring.of([key[0]]), Limits(), 30, Telemetry()))
     with client.websocket_connect("/v1/any") as socket:
         assert socket.receive_json()["status"] == 401
         with pytest.raises(WebSocketDisconnect) as refused:

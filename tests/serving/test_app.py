@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 import time
 import wave
 from collections.abc import Iterator
@@ -19,15 +20,20 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from gestray.artifacts import Artifact
+from gestray.client import Client
 from gestray.store import Folder
 from serving.config import Limits, Load, ServingConfig
 from serving.keys import make_key, write_keys
-from serving.library import Model
+from serving.library import Model, load_model
+from tests.jobs.conftest import gestray
 from tests.serving.test_stream import Talk
+
+__all__ = ["gestray"]
 
 pytestmark = pytest.mark.ray
 
-_LOAD = Load(ongoing=8, queued=8, batch=8, batch_wait_s=0.02)
+_LOAD = Load(replicas=2, ongoing=8, queued=8, batch=8, batch_wait_s=0.02)
 
 
 class OverWire:
@@ -63,7 +69,7 @@ def service(ray_cluster: str, store: Folder, tmp_path_factory) -> Iterator[httpx
     from serving.app import application
     from tests.conftest import _free_port
 
-    key, token = make_key("test", ("retrieve", "generate"), 100_000)
+    key, token = make_key("test", ("retrieve", "generate", "admin"), 100_000)
     file = Path(tmp_path_factory.mktemp("keys")) / "keys.json"
     write_keys([key], file)
     config = ServingConfig(
@@ -176,3 +182,44 @@ def test_it_listens_on_loopback_alone_and_wants_a_key(service: httpx.Client) -> 
     assert listening == {"127.0.0.1"}
     bare = httpx.post(f"{service.base_url}/v1/retrieve", json={"text": "hi"})
     assert bare.status_code == 401
+
+
+def test_a_pair_is_swapped_in_both_replicas_under_requests(
+    service: httpx.Client, model: Model, other_pair: Artifact, gestray
+) -> None:
+    """Nobody is refused, nobody is answered by two pairs, nobody goes back to the old one."""
+    other = load_model("gestures", other_pair.uri)
+    pairs = {(m.source["index"], m.source["encoder"]): m for m in (model, other)}
+    texts, answers, stop = model.gestures.rows["text"].to_pylist()[:6], [], threading.Event()
+
+    def ask(number: int) -> None:
+        with Client(url, token) as client:
+            while not stop.is_set():
+                began = time.monotonic()
+                found = client.retrieve(texts[number], 3)
+                answers.append((began, time.monotonic(), number, found))
+
+    url, token = str(service.base_url), service.headers["authorization"].removeprefix("Bearer ")
+    with ThreadPoolExecutor(6) as pool:
+        asking = [pool.submit(ask, number) for number in range(6)]
+        time.sleep(1)
+        name = other_pair.uri.rpartition("/")[2]
+        swapped = gestray("serve", "swap", name, "--url", url, "--key", token, "--json")
+        time.sleep(2)
+        stop.set()
+        for each in asking:
+            each.result()
+    assert swapped.code == 0 and len(swapped.json["replicas"]) == 2
+    assert swapped.json["models"]["gestures"]["live"] == name
+    expected = {
+        (pair, n): [h.phrase_id for h in m.gestures.search(m.embed_texts([text]), 3)[0]]
+        for pair, m in pairs.items()
+        for n, text in enumerate(texts)
+    }
+    new = (other.source["index"], other.source["encoder"])
+    first_new = min(end for _, end, _, found in answers if found.source["index"] == new[0])
+    for began, _, number, found in answers:
+        pair = (found.source["index"], found.source["encoder"])
+        assert [g.id for g in found.gestures] == expected[pair, number]
+        assert pair == new or began < first_new + 0.1  # clocks of two processes
+    assert len({found.source["index"] for *_, found in answers}) == 2

@@ -23,6 +23,7 @@ from serving.moving import Moving
 from serving.problems import Problem
 from serving.recordings import pack_places
 from serving.shelf import Shelf
+from serving.telemetry import Telemetry
 from tests.serving.conftest import run
 from tests.serving.test_api import problem
 from tests.serving.test_recordings import unpack
@@ -177,7 +178,7 @@ def speech(seconds: float) -> Speech:
 
 
 def test_speeches_that_wait_are_moved_for_together_and_alike(mover: Mover) -> None:
-    moving, hops = Moving(batch=4, queued=8), []
+    moving, hops = Moving(4, 8, Telemetry()), []
     compute = moving.compute
 
     async def counted(work):
@@ -200,7 +201,7 @@ def test_speeches_that_wait_are_moved_for_together_and_alike(mover: Mover) -> No
 
 
 def test_what_nobody_waits_for_is_not_computed(mover: Mover) -> None:
-    moving, hops = Moving(batch=1, queued=8), []
+    moving, hops = Moving(1, 8, Telemetry()), []
     compute = moving.compute
 
     async def counted(work):
@@ -226,7 +227,7 @@ def test_what_nobody_waits_for_is_not_computed(mover: Mover) -> None:
 
 def test_beyond_its_queue_it_says_when_to_ask_again(mover: Mover) -> None:
     async def crowd() -> list:
-        moving = Moving(batch=1, queued=2)
+        moving = Moving(1, 2, Telemetry())
         asked = (moving.generate(mover, speech(0.5), None, n, 1.0) for n in range(8))
         return await asyncio.gather(*asked, return_exceptions=True)
 
