@@ -91,12 +91,18 @@ def demo(
     overrides: Overrides = None,
     store: Store = None,
     as_json: AsJson = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Then serve it, with a page, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Run the whole pipeline on the embedded synthetic corpus, then report.
 
-    Examples: `gestray demo`; `gestray demo takes=24 tokenizer.loop.steps=100`.
+    Examples: `gestray demo`; `gestray demo takes=24 tokenizer.loop.steps=100`; `gestray demo
+    --serve`, which finds everything up to date the second time.
     """
     run("demo", overrides, store, as_json)
+    if serve:
+        serve_cli.start({"store": store} if store else {})
 
 
 @app.command()

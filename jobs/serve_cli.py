@@ -51,9 +51,6 @@ def serve(
     """
     if context.invoked_subcommand is not None:
         return
-    from gestray.config import make_config
-    from serving.config import ServingConfig
-
     values: dict[str, Any] = _read_yaml(config) if config is not None else {}
     given = {
         "store": store,
@@ -62,23 +59,35 @@ def serve(
         "generators": _pairs("generator", generator or ()),
     }
     values |= {name: value for name, value in given.items() if value}
-    values = {"host": host, "port": port} | values
+    start({"host": host, "port": port} | values)
+
+
+def start(values: dict[str, Any]) -> None:
+    """Serve until Ctrl-C, with a key of this run's own where there is no file of keys."""
+    from gestray.config import make_config
+    from serving.config import ServingConfig
+
     with tempfile.TemporaryDirectory(prefix="gestray-keys-") as folder:
         fragment = ""
         if not values.get("keys"):
             make_config(ServingConfig, values, "serve").check()
-            values["keys"], fragment = _session_key(Path(folder))
+            file, fragment = _session_key(Path(folder))
+            values = values | {"keys": file}
         _serve(make_config(ServingConfig, values, "serve"), fragment)
 
 
 def _serve(config: Any, fragment: str) -> None:
     from jobs.cluster import connect
-    from serving.library import choose
+    from serving.keys import read_keys
+    from serving.library import check_chosen, choose
     from serving.local import run
 
+    # What is wrong here is told here, in one sentence, rather than in the log of a replica.
+    read_keys(Path(config.keys))
     chosen = choose(config)
     for name, uri in (*chosen.models.items(), *chosen.generators.items()):
         remarks.print(f"[bold]{name}[/bold] [dim]{uri}[/dim]", soft_wrap=True)
+    check_chosen(chosen)
     connect()
     with remarks.status("loading models"):
         run(config, lambda url: _say(url, fragment))

@@ -260,3 +260,28 @@ def choose(config: ServingConfig) -> Chosen:
             "with `gestray demo`"
         )
     return Chosen(found["index"], found["generator"])
+
+
+def check_chosen(chosen: Chosen) -> None:
+    """Refuse what a replica could not load, without loading it: by manifests and headers.
+
+    Raises:
+        UserError: an artifact is missing, or of another version of gestray.
+    """
+    from gestray.encoders.config import EncoderConfig
+    from gestray.encoders.model import DualEncoder
+    from gestray.generators.config import TrainedGenerator
+    from gestray.generators.model import CodeGenerator
+    from gestray.training.checkpoint import check_pretrained
+
+    for uri in chosen.models.values():
+        index = open_artifact(Folder(uri), "index")
+        embeddings = index.input("embeddings")
+        embeddings.input("takes")
+        check_pretrained(embeddings.input("encoder").folder, DualEncoder, EncoderConfig)
+        for name in ("index.json", "index.faiss", "rows.parquet"):
+            if not index.folder.exists(_INDEX, name):
+                raise UserError(f"{uri}: found no {_INDEX}/{name}; build the index again")
+    for uri in chosen.generators.values():
+        generator = open_artifact(Folder(uri), "generator")
+        check_pretrained(generator.folder, CodeGenerator, TrainedGenerator)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Callable
 
+from gestray.errors import UserError
 from serving.config import ServingConfig
+
+
+def cause(told: str) -> str:
+    """The sentence for the user in what Serve tells of a replica that does not start."""
+    of_users = re.findall(r"(?:gestray\.errors\.)?(?:UserError|BadInput): (.+)", told)
+    if of_users:
+        return of_users[-1]
+    last = [line for line in told.strip().splitlines() if line.strip()][-1].strip()
+    return f"the replicas do not start: {last}; more is in /tmp/ray/session_latest/logs/serve"
 
 
 def run(config: ServingConfig, ready: Callable[[str], None]) -> None:
@@ -28,7 +39,10 @@ def run(config: ServingConfig, ready: Callable[[str], None]) -> None:
     options = HTTPOptions(host=config.host, port=config.port)
     serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)
     try:
-        serve.run(app, name=NAME, route_prefix="/", blocking=False)
+        try:
+            serve.run(app, name=NAME, route_prefix="/", blocking=False)
+        except RuntimeError as error:
+            raise UserError(cause(str(error))) from None
         ready(f"http://{config.host}:{config.port}/")
         stop.wait()
     finally:

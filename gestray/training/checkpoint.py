@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -118,12 +119,62 @@ def load_pretrained(folder: Folder, build: Callable[[ConfigT], M], config_type: 
     model = build(make_config(config_type, values, f"{folder.uri}/{CONFIG}"))
     try:
         model.load_state_dict(load(folder.read_bytes(MODEL)))
-    except RuntimeError as error:
-        raise UserError(
-            f"{folder.uri}/{MODEL}: not the weights of a model that its {CONFIG} describes "
-            f"({' '.join(str(error).split())[:200]}): train it again with this version of gestray"
-        ) from None
+    except (RuntimeError, SafetensorError) as error:
+        raise _other_weights(folder, " ".join(str(error).split())) from None
     return model.eval()
+
+
+def check_pretrained(
+    folder: Folder, build: Callable[[ConfigT], nn.Module], config_type: type[ConfigT]
+) -> None:
+    """Refuse what `load_pretrained` would, having read no more of the weights than their header.
+
+    Raises:
+        UserError: as `load_pretrained`; or there are no weights.
+    """
+    for name in (CONFIG, MODEL):
+        if not folder.exists(name):
+            raise UserError(f"{folder.uri}: found no {name}; make the artifact again")
+    values = json.loads(folder.read_bytes(CONFIG))
+    config = make_config(config_type, values, f"{folder.uri}/{CONFIG}")
+    wanted = {name: list(value.shape) for name, value in build(config).state_dict().items()}
+    found, end, size = _header(folder)
+    missing, unknown = sorted(wanted.keys() - found), sorted(found.keys() - wanted)
+    other = [name for name in wanted.keys() & found if wanted[name] != found[name]]
+    if missing or unknown or other:
+        names = ", ".join([*missing, *unknown, *other][:3])
+        raise _other_weights(
+            folder,
+            f"{len(missing)} tensors are missing, {len(unknown)} unknown, {len(other)} of "
+            f"another shape, such as {names}",
+        )
+    if size != end:
+        raise _other_weights(folder, f"found {size} bytes, expected {end}")
+
+
+def _header(folder: Folder) -> tuple[dict[str, list[int]], int, int]:
+    """Shapes of the tensors in a file of weights, its length by them, and its length.
+
+    https://github.com/huggingface/safetensors#format
+    """
+    with folder.filesystem.open_input_file(folder.path(MODEL)) as file:
+        size = file.size()
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header: dict[str, Any] = json.loads(file.read(length) if length <= size else b"")
+            header.pop("__metadata__", None)
+            shapes = {name: each["shape"] for name, each in header.items()}
+            end = max((each["data_offsets"][1] for each in header.values()), default=0)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _other_weights(folder, "its header cannot be read") from None
+    return shapes, 8 + length + end, size
+
+
+def _other_weights(folder: Folder, why: str) -> UserError:
+    return UserError(
+        f"{folder.uri}/{MODEL}: not the weights of a model that its {CONFIG} describes "
+        f"({why[:200]}): train it again with this version of gestray"
+    )
 
 
 def save_model(file: Path, model: nn.Module) -> None:
