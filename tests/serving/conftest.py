@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -217,6 +218,8 @@ def listening(app: ASGIApp) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
+        while not server.started:
+            time.sleep(0.01)
         try:
             yield f"http://127.0.0.1:{bound.getsockname()[1]}"
         finally:
