@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ray import serve
-from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from starlette.types import ASGIApp
@@ -35,6 +34,7 @@ from serving.keys import Keyring, read_keys
 from serving.library import Model, Mover, choose, load_model, load_mover
 from serving.logs import log_to
 from serving.moving import Moving
+from serving.problems import Problem
 from serving.releases import Releases
 from serving.shared import shared_by_all
 from serving.telemetry import Telemetry
@@ -118,7 +118,7 @@ class Gestures:
     async def _report(self) -> None:
         """Leave figures for whoever asks another replica."""
         while True:
-            with contextlib.suppress(RayError):  # the actor may be on its way to another node
+            with contextlib.suppress(Problem):  # the actor may be on its way to another node
                 await self.shared.figures(self.replica, self.telemetry.figures())
             await asyncio.sleep(_FIGURES_S)
 
@@ -160,7 +160,11 @@ def application(config: ServingConfig) -> Application:
         UserError: it would be open to others without keys.
     """
     config.check()
-    load = config.load
+    # Once for all replicas: what is the newest may be another when one of them starts again.
+    chosen, load = choose(config), config.load
+    config = config.model_copy(
+        update={"models": dict(chosen.models), "generators": dict(chosen.generators)}
+    )
     scaling: dict[str, Any] = {"num_replicas": load.replicas}
     if load.max_replicas > load.replicas:
         scaling = {

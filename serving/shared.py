@@ -13,6 +13,7 @@ import contextlib
 import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client.core import Metric
@@ -21,6 +22,7 @@ from gestray.speech.words import Word
 from serving.board import Board, Release, State
 from serving.config import Load
 from serving.motions import Kept
+from serving.problems import Problem
 from serving.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class Shared:
         self._motions = Shelf(load.kept_bytes, load.kept_s)
         self._streams = Shelf(load.kept_bytes, _RESUME_S)
         self._figures: dict[str, tuple[float, list[Metric]]] = {}
+        self._begun_with: dict[str, str] | None = None
         self._board, self._news = Board(time.monotonic, time.time), asyncio.Condition()
 
     async def keep(self, motion_id: str, kept: Kept) -> None:
@@ -127,10 +130,11 @@ class Shared:
         return replace(log, pieces=list(log.pieces))
 
     async def begin_with(self, releases: Mapping[str, str]) -> State:
-        """The state of models; where there is none yet, these indexes answer."""
-        if not self._board.state.version:
+        """The state of models; of a service that is deployed with these indexes, if it is new."""
+        if self._begun_with != dict(releases):
             known = {name: Release(uri) for name, uri in releases.items()}
-            self._board.state = State(1, known)
+            self._begun_with = dict(releases)
+            self._board.state = State(self._board.state.version + 1, known)
         return self._board.state
 
     async def meet(self, replica: str, loaded: Set[str], known: State, wait: bool = False) -> State:
@@ -183,35 +187,47 @@ class Remote:
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
 
+    async def _ask(self, method: str, *values: Any) -> Any:
+        from ray.exceptions import RayActorError
+
+        try:
+            return await getattr(self._actor, method).remote(*values)
+        except RayActorError:
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "what replicas share is on its way to another node",
+                {"retry-after": "2"},
+            ) from None
+
     async def keep(self, motion_id: str, kept: Kept) -> None:
-        await self._actor.keep.remote(motion_id, kept)
+        await self._ask("keep", motion_id, kept)
 
     async def kept(self, motion_id: str) -> Kept | None:
-        return await self._actor.kept.remote(motion_id)
+        return await self._ask("kept", motion_id)
 
     async def begin(self, stream: str, log: StreamLog) -> None:
-        await self._actor.begin.remote(stream, log)
+        await self._ask("begin", stream, log)
 
     async def add(self, stream: str, turn: int, piece: Piece, ended: bool) -> bool:
-        return await self._actor.add.remote(stream, turn, piece, ended)
+        return await self._ask("add", stream, turn, piece, ended)
 
     async def take_over(self, stream: str, key: str | None) -> StreamLog | None:
-        return await self._actor.take_over.remote(stream, key)
+        return await self._ask("take_over", stream, key)
 
     async def meet(self, replica: str, loaded: Set[str], known: State, wait: bool = False) -> State:
-        return await self._actor.meet.remote(replica, loaded, known, wait)
+        return await self._ask("meet", replica, loaded, known, wait)
 
     async def want(self, name: str, uri: str, share: float) -> State:
-        return await self._actor.want.remote(name, uri, share)
+        return await self._ask("want", name, uri, share)
 
     async def fail(self, uri: str, problem: str) -> None:
-        await self._actor.fail.remote(uri, problem)
+        await self._ask("fail", uri, problem)
 
     async def models(self) -> tuple[State, dict[str, list[str]]]:
-        return await self._actor.models.remote()
+        return await self._ask("models")
 
     async def figures(self, replica: str, own: list[Metric]) -> dict[str, list[Metric]]:
-        return await self._actor.figures.remote(replica, own)
+        return await self._ask("figures", replica, own)
 
     def agree(self, releases: Releases, first: Mapping[str, str]) -> None:
         """Load what all replicas answer from, before this one answers; blocks.

@@ -78,6 +78,20 @@ def test_a_board_that_was_lost_is_told_by_whoever_comes_first(board: Board) -> N
     assert board.meet("b", {"newer"}, State(1)) == known
 
 
+def test_a_service_keeps_what_was_swapped_until_it_is_deployed_with_others() -> None:
+    async def story() -> list[State]:
+        shared = Shared(Load())
+        first = await shared.begin_with({"g": "old"})
+        await shared.meet("a", {"old", "new"}, first)
+        swapped = await shared.want("g", "new", 1)
+        again = await shared.begin_with({"g": "old"})  # a replica that was lost has begun anew
+        return [swapped, again, await shared.begin_with({"g": "third"})]
+
+    swapped, again, other = run(story())
+    assert again == swapped and again.releases["g"] == Release("new")
+    assert other.releases["g"] == Release("third") and other.version > again.version
+
+
 class Asked:
     """A name for a model that remembers who was asked for it."""
 
