@@ -1,21 +1,17 @@
-"""Generated motions: what a server keeps of them, and the files it makes of them."""
+"""Files of motions: those that `gestray export` writes, one after the other."""
 
 from __future__ import annotations
 
-import secrets
 import tempfile
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 
 from gestray.client.answers import MotionFormat
 from gestray.errors import UserError
-from gestray.generators.contract import Gesturing
 from gestray.motion.export import MotionClip, export_motion
 from gestray.motion.export.video import ffmpeg
 from serving.problems import Problem
-from serving.recordings import pack_places, pack_turns, thinned, wav_file
 from serving.work import Bounded
 
 # Files that are made at once or wait for it; each takes a core for up to some seconds.
@@ -30,48 +26,6 @@ def formats() -> tuple[MotionFormat, ...]:
     except UserError:
         return ("npz", "bvh", "glb", "vrma")
     return ("npz", "bvh", "glb", "vrma", "mp4")
-
-
-def new_id() -> str:
-    """128 random bits: whoever does not have it cannot guess it."""
-    return secrets.token_hex(16)
-
-
-@dataclass(frozen=True, eq=False)
-class Kept:
-    """A motion with its speech.
-
-    Args:
-        about: what is told of it, JSON of `serving.schemas.Motion`.
-        motion: the motion.
-        pcm16: its speech, mono, 16 kHz.
-    """
-
-    about: str
-    motion: Gesturing
-    pcm16: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes in memory."""
-        arrays = (self.motion.poses, self.motion.trans, self.motion.expressions)
-        return len(self.about) + len(self.pcm16) + sum(0 if x is None else x.nbytes for x in arrays)
-
-    @cached_property
-    def clip(self) -> MotionClip:
-        made = self.motion
-        return MotionClip(made.poses, made.trans, made.expressions, audio=self.pcm16)
-
-    def places(self) -> bytes:
-        """Where its joints are, as of a clip."""
-        return pack_places(*thinned(self.motion.poses))
-
-    def turns(self) -> bytes:
-        """How its joints are turned, as of a clip."""
-        return pack_turns(*thinned(self.motion.poses))
-
-    def wav(self) -> bytes:
-        return wav_file(self.pcm16)
 
 
 class Exports:

@@ -21,7 +21,7 @@ from prometheus_client.core import Metric
 from gestray.speech.words import Word
 from serving.board import Board, Release, State
 from serving.config import Load
-from serving.motions import Kept
+from serving.kept import Kept
 from serving.problems import Problem
 from serving.shelf import Shelf
 

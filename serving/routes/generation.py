@@ -16,6 +16,7 @@ from gestray.corpora.take import FPS
 from gestray.generators.contract import Gesturing
 from gestray.speech.words import Word as SpokenWord
 from serving.config import Limits
+from serving.kept import Kept, new_id
 from serving.library import Mover
 from serving.listening import (
     Heard,
@@ -24,7 +25,7 @@ from serving.listening import (
     speech_of_recording,
     speech_of_text,
 )
-from serving.motions import Exports, Kept, formats, new_id
+from serving.motions import Exports, formats
 from serving.moving import check_speaker
 from serving.problems import Problem, describe
 from serving.routes.recordings import WAV, as_file

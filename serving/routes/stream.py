@@ -21,8 +21,8 @@ from fastapi import APIRouter, WebSocket
 from gestray.corpora.take import FPS
 from serving.config import Limits
 from serving.gate import PROTOCOL, close_code
+from serving.kept import new_id
 from serving.listening import check_voice
-from serving.motions import new_id
 from serving.moving import check_speaker
 from serving.performance import Performance, too_long
 from serving.problems import Problem
