@@ -34,7 +34,7 @@ class PairedGain:
 
     `absolute` is a difference of fractions, `relative` that difference over the
     baseline's figure. A part is None where the baseline has nothing to compare
-    with (in all, or in some resamples).
+    with (in all, or in so many resamples that the interval has no end).
     """
 
     absolute: float
@@ -113,13 +113,17 @@ class Bootstrap:
         ours, theirs = self.mean(values, stream=1), self.mean(baseline, stream=2)
         reference = float(np.nanmean(self._runs(baseline), axis=1).mean())
         absolute = float(np.nanmean(self._runs(values), axis=1).mean()) - reference
+        # Over nothing, anything is endlessly more.
+        ratios = np.where(ours > 0, np.inf, 0.0)
+        np.divide(ours - theirs, theirs, out=ratios, where=theirs > 0)
+        with np.errstate(invalid="ignore"):
+            relative_interval = self.interval(ratios)
+        bounded = reference > 0 and np.isfinite(relative_interval).all()
         return PairedGain(
             absolute=absolute,
             absolute_interval=self.interval(ours - theirs),
             relative=absolute / reference if reference > 0 else None,
-            relative_interval=(
-                self.interval((ours - theirs) / theirs) if (theirs > 0).all() else None
-            ),
+            relative_interval=relative_interval if bounded else None,
         )
 
     def _runs(self, values: ArrayLike) -> NDArray[np.float64]:

@@ -126,3 +126,14 @@ def test_what_was_not_asked_does_not_count() -> None:
 def test_compared_methods_share_their_queries() -> None:
     with pytest.raises(UserError, match=r"found shape \(3,\), expected \(seeds, 2\)"):
         Bootstrap(n_queries=2).gain([1, 0], [1, 0, 0])
+
+
+@pytest.mark.parametrize(("hits", "bounded"), [(6, True), (2, False)])
+def test_a_relative_gain_has_an_interval_if_few_resamples_find_nothing(hits, bounded) -> None:
+    """Of 6 hits a resample misses all with a chance of 0.2 %, of 2 with 13 %."""
+    baseline = (np.arange(400) < hits).astype(float)
+    gain = Bootstrap(n_queries=400).gain((np.arange(400) < 2 * hits).astype(float), baseline)
+    assert gain.relative == pytest.approx(1.0)
+    assert (gain.relative_interval is not None) == bounded
+    if gain.relative_interval is not None:
+        assert 0 < gain.relative_interval[0] < 1 < gain.relative_interval[1]
