@@ -194,21 +194,26 @@ DASHBOARDS: dict[str, tuple[str, dict[str, str], list[Panel]]] = {
                 },
             ),
             Panel(
-                "Texts embedded together, mean",
+                "Texts or speeches computed together, mean",
                 "short",
                 {
-                    "texts": "rate(ray_gestray_batch_size_sum[$__rate_interval]) "
-                    "/ rate(ray_gestray_batch_size_count[$__rate_interval])"
+                    "{{kind}}": "sum by (kind) (rate(gestray_batch_size_sum[$__rate_interval])) "
+                    "/ sum by (kind) (rate(gestray_batch_size_count[$__rate_interval]))"
                 },
             ),
             Panel(
-                "Embedding and searching a batch",
-                "ms",
+                "Computing a batch",
+                "s",
                 {
-                    name: "histogram_quantile("
-                    f"{share}, sum by (le) (rate(ray_gestray_model_ms_bucket[$__rate_interval])))"
+                    f"{{{{kind}}}} {name}": f"histogram_quantile({share}, "
+                    "sum by (kind, le) (rate(gestray_model_seconds_bucket[$__rate_interval])))"
                     for name, share in (("median", 0.5), ("95 %", 0.95))
                 },
+            ),
+            Panel(
+                "Waiting for a model",
+                "short",
+                {"{{kind}}": "sum by (kind) (gestray_queue_waiting)"},
             ),
             Panel(
                 "Replicas that are well",

@@ -13,6 +13,7 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -21,6 +22,7 @@ from ray.serve.schema import ServeDeploySchema
 from typer.testing import CliRunner
 
 from gestray.errors import UserError
+from serving.library import Chosen
 from tests.cluster.manifests import KUBERAY, ROOT, Object, cluster_specs, pod_templates
 
 DOCKERFILE = ROOT / "cluster" / "image" / "Dockerfile"
@@ -170,7 +172,9 @@ def application_problem(import_path: str, args: Any, pods: list[Object]) -> str 
     except (ImportError, AttributeError, ValueError):
         return f"no {import_path}"
     try:
-        build(args)
+        # The store is the cluster's; what it holds is not the manifest's.
+        with patch("serving.app.choose", return_value=Chosen({}, {})):
+            build(args)
     except UserError as error:
         return str(error)
     folder, file = str(args.get("keys", "")).rpartition("/")[::2]

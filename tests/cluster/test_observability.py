@@ -28,7 +28,7 @@ ALERTS, TESTS = FOLDER / "alerts.yml", FOLDER / "alerts.test.yml"
 #: A series in a query: a name of Ray's, which exports ours and vLLM's too.
 #: Of Ray's compiled core: its packages do not name them, the real run below sees them.
 COMPILED = {"ray_node_failure_total"}
-SERIES = re.compile(r"\bray_[a-z0-9_]+")
+SERIES = re.compile(r"\b(?:ray|gestray)_[a-z0-9_]+")
 
 
 def run(tool: str, *arguments: object) -> None:
@@ -70,10 +70,12 @@ def installed(package: str, below: str) -> str:
 def known_metrics() -> set[str]:
     """What is exported: by our code, and by Ray and vLLM as their own packages name it."""
     ours = "\n".join(
-        (ROOT / path).read_text()
-        for path in ("gestray/training/on_ray.py", "jobs/telemetry.py", "serving/app.py")
+        (ROOT / path).read_text() for path in ("gestray/training/on_ray.py", "jobs/telemetry.py")
     )
     names = {f"ray_{name}" for name in re.findall(r'"(gestray_[a-z0-9_]+)"', ours)}
+    # A server's own are scraped from its `/metrics`, not from Ray.
+    served = (ROOT / "serving/telemetry.py").read_text()
+    names |= set(re.findall(r'"(gestray_[a-z0-9_]+)"', served))
     names |= set(SERIES.findall(installed("ray", "dashboard/modules/metrics/dashboards")))
     reporter = installed("ray", "dashboard/modules/reporter")
     names |= COMPILED | {
