@@ -61,7 +61,9 @@ class OverWire:
 
 
 @pytest.fixture(scope="module")
-def service(ray_cluster: str, store: Folder, tmp_path_factory) -> Iterator[httpx.Client]:
+def service(
+    ray_cluster: str, store: Folder, model: Model, tmp_path_factory
+) -> Iterator[httpx.Client]:
     """`gestray serve`'s application on the session's cluster, and a client with a key."""
     from ray import serve
     from ray.serve.config import HTTPOptions, ProxyLocation
@@ -73,7 +75,14 @@ def service(ray_cluster: str, store: Folder, tmp_path_factory) -> Iterator[httpx
     file = Path(tmp_path_factory.mktemp("keys")) / "keys.json"
     write_keys([key], file)
     config = ServingConfig(
-        store=store.uri, keys=str(file), port=_free_port(), load=_LOAD, limits=Limits(streams=2)
+        store=store.uri,
+        # Not the newest: other tests make others.
+        models={model.name: model.artifact.uri},
+        generators={"semtalk": store.child(store.list("generator")[0]).uri},
+        keys=str(file),
+        port=_free_port(),
+        load=_LOAD,
+        limits=Limits(streams=2),
     )
     options = HTTPOptions(host=config.host, port=config.port)
     serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)

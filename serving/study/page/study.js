@@ -16,6 +16,7 @@ let pair = null; // as the server has it, with what this page knows of it
 let playing = null; // {sides, began}
 let asking = new AbortController();
 let sending = Promise.resolve(); // answers, one after the other
+const unsent = new Map(); // place of a pair → what of it is on its way
 
 async function ask(path, options = {}, again = 4) {
   const headers = { authorization: `Bearer ${token}`, ...options.headers };
@@ -124,8 +125,12 @@ function choose(name, choice) {
   ready();
   const seconds = Math.round((performance.now() - of.opened) / 100) / 10;
   const body = JSON.stringify({ choices: { [name]: choice }, seconds });
+  const waiting = { choices: { ...unsent.get(at)?.choices, [name]: choice }, seconds };
+  unsent.set(at, waiting);
+  const arrived = () => unsent.get(at) === waiting && unsent.delete(at);
   sending = sending.then(() => json(`pairs/${at}`, { method: "PUT", body })).then(
     (answer) => {
+      arrived();
       session.done[at] = answer.done;
       session.thanks = answer.thanks;
       say(null);
@@ -133,12 +138,22 @@ function choose(name, choice) {
       ready();
     },
     (error) => {
+      arrived();
       delete of.choices[name];
       say(error);
       ready();
     },
   );
 }
+
+/** Whoever leaves has answered: what is still on its way goes on without the page. */
+addEventListener("pagehide", () => {
+  for (const [at, waiting] of unsent) {
+    const headers = { authorization: `Bearer ${token}` };
+    const body = JSON.stringify(waiting);
+    fetch(`api/pairs/${at}`, { method: "PUT", keepalive: true, headers, body });
+  }
+});
 
 function ready() {
   const watched = pair?.watched.size === 2;

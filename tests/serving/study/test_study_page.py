@@ -71,9 +71,8 @@ def test_a_participant_answers_by_keyboard_and_a_reload_loses_nothing(browser, s
         page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowRight")
     page.wait_for_function("() => document.querySelectorAll(':checked').length === 3")
-    page.wait_for_load_state("networkidle")
 
-    page.reload()
+    page.reload()  # at once: what is on its way arrives
     page.locator("fieldset:enabled").first.wait_for()  # what was answered was watched
     assert chosen(page) == ["left", "left", "right"]
     for _ in range(2):
