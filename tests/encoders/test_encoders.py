@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 import torch
@@ -171,6 +172,28 @@ def test_words_are_the_means_of_their_tokens(encoder):
 
 def test_a_frozen_text_model_is_neither_trained_nor_stored(encoder):
     assert not [name for name in encoder.state_dict() if "backbone" in name]
+
+
+def test_what_was_kept_while_inferring_can_be_learnt_from_and_forgotten_at_any_time():
+    text = f"a sentence of {__name__}"
+    first, second = (DualEncoder(preset("direct").model) for _ in range(2))
+    with torch.inference_mode():
+        inferred = first.eval().embed_text([text])
+    second.embed_text([text]).sum().backward()
+    stop = threading.Event()
+
+    def forget() -> None:
+        while not stop.is_set():
+            first.text.forget()
+
+    forgetful = threading.Thread(target=forget)
+    forgetful.start()
+    try:
+        for _ in range(20):
+            torch.testing.assert_close(first.embed_text([text]), inferred)
+    finally:
+        stop.set()
+        forgetful.join()
 
 
 def test_low_rank_changes_start_at_nothing_and_alone_are_learnt():

@@ -26,8 +26,11 @@ class Outputs(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def _outputs_of(source: str, max_tokens: int, dtype: torch.dtype) -> Outputs:
-    """Kept for all encoders of a process: a study trains dozens on the same texts."""
+def _outputs_of(source: str, max_tokens: int, dtype: torch.dtype, threads: int) -> Outputs:
+    """Kept for all encoders of a process: a study trains dozens on the same texts.
+
+    The number of threads shows in the last bits, so each has its own.
+    """
     return Outputs({}, {})
 
 
@@ -95,7 +98,8 @@ class TextEncoder(nn.Module):
 
     @property
     def _known(self) -> Outputs:
-        return _outputs_of(self._source, self.config.max_tokens, self.backbone.dtype)
+        threads = torch.get_num_threads()
+        return _outputs_of(self._source, self.config.max_tokens, self.backbone.dtype, threads)
 
     def _remembered(
         self,
@@ -107,16 +111,20 @@ class TextEncoder(nn.Module):
         """`encode` of each text; of a frozen model, only of those not seen before."""
         if self.config.train != "frozen":
             return encode(texts, device)
-        unknown = sorted({text for text in texts if text not in known})
+        # Another thread may forget meanwhile.
+        found = {text: vector for text in texts if (vector := known.get(text)) is not None}
+        unknown = sorted(set(texts) - found.keys())
         # On a CPU one by one: in a batch, a text's embedding depends in its last
         # bits on its neighbours, and with it a resumed run on where it resumed.
         at_once = 1 if device.type == "cpu" else 256
-        with torch.no_grad():
+        # Whoever asks first may only infer; who asks next may learn from the same.
+        with torch.inference_mode(False), torch.no_grad():
             for first in range(0, len(unknown), at_once):
                 part = unknown[first : first + at_once]
                 vectors = [vector.cpu() for vector in encode(part, device)]
-                known |= dict(zip(part, vectors, strict=True))
-        return [known[text].to(device) for text in texts]
+                found |= dict(zip(part, vectors, strict=True))
+        known.update((text, found[text]) for text in unknown)
+        return [found[text].to(device) for text in texts]
 
     def _encode(self, texts: Sequence[str], device: torch.device) -> list[Tensor]:
         hidden_BLC, tokens = self._run(list(texts), device)
