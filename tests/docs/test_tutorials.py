@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import ROOT, SHELL
-from tests.serving.conftest import store  # noqa: F401
+from tests.serving.conftest import (  # noqa: F401
+    generator_task,
+    speech_takes,
+    store,
+    tokenizer_folder,
+)
 
 PAGES = sorted({block.page for block in SHELL if block.mark == "runs"})
 
