@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import socket
 import threading
@@ -74,6 +75,23 @@ def browser_with_gl(chromium: Callable[..., Any]) -> Any:
     return chromium(
         [*WITH_GL, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     )
+
+
+def opened(browser: Any, url: str, **options: Any) -> Any:
+    """A page, and in `complaints` what went wrong on it."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(30_000)
+    page.complaints = []
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("console", lambda said: said.type == "error" and page.complaints.append(said.text))
+    page.goto(url)
+    return page
+
+
+def shot(page: Any, name: str) -> None:
+    """A picture for the docs, where one is wanted."""
+    if folder := os.environ.get("GESTRAY_SCREENSHOTS"):
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from serving.api import make_api
 from serving.config import ServingConfig
 from serving.keys import Key, Keyring
 from serving.library import Model, Mover
-from tests.serving.conftest import InProcess
+from tests.serving.conftest import InProcess, opened, shot
 from tests.serving.study.studies import served
 
 WIDE = {"width": 1280, "height": 900}
@@ -30,22 +29,6 @@ def address(model: Model, mover: Mover, key: tuple[Key, str]) -> Iterator[str]:
     service.movers = {"another": mover, "semtalk": mover}
     with served(make_api(service, ServingConfig(), Keyring.of([key[0]]))) as address:
         yield address
-
-
-def opened(browser: Any, url: str, **options: Any) -> Any:
-    page = browser.new_page(**options)
-    page.set_default_timeout(30_000)
-    page.complaints = []
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("console", lambda said: said.type == "error" and page.complaints.append(said.text))
-    page.goto(url)
-    return page
-
-
-def shot(page: Any, name: str) -> None:
-    """A picture for the docs, where one is wanted."""
-    if folder := os.environ.get("GESTRAY_SCREENSHOTS"):
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
 def looks_other(page: Any, before: bytes) -> bool:

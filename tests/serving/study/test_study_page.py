@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from gestray.artifacts import Artifact
 from serving.study.app import make_app
 from serving.study.desk import Answers, Desk
 from serving.study.plan import QUESTIONS, showings
+from tests.serving.conftest import opened, shot
 from tests.serving.study.studies import make_study, served
 
 WIDE = {"width": 1200, "height": 950}
@@ -29,22 +29,6 @@ def link(study: Artifact) -> Iterator[str]:
     desk = Desk(study)
     with served(make_app(desk)) as address:
         yield f"{address}#p={desk.token(0)}"
-
-
-def opened(browser: Any, url: str, **options: Any) -> Any:
-    page = browser.new_page(**options)
-    page.set_default_timeout(20_000)
-    page.complaints = []
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("console", lambda said: said.type == "error" and page.complaints.append(said.text))
-    page.goto(url)
-    return page
-
-
-def shot(page: Any, name: str) -> None:
-    """A picture for the docs, where one is wanted."""
-    if folder := os.environ.get("GESTRAY_SCREENSHOTS"):
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
 def watch(page: Any) -> None:
