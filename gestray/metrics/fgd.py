@@ -26,7 +26,7 @@ from gestray.motion.rotations import axis_angle_to_matrix, matrix_to_sixd
 from gestray.store import Folder
 from gestray.training.checkpoint import load_pretrained
 from gestray.training.config import LoopConfig
-from gestray.training.distributed import gather
+from gestray.training.distributed import mean_and_spread
 from gestray.training.task import Batch
 from gestray.views.frames import stack_frames
 from gestray.views.windows import WindowConfig, Windows
@@ -34,8 +34,6 @@ from gestray.views.windows import WindowConfig, Windows
 FRAMES_PER_LATENT = 4
 
 _SIXD = 330
-# What spreads less than this (of a rotation about three degrees) is not blown up.
-_LEAST_SPREAD = 0.05
 # Batches that mean and spread are measured on.
 _STARTS_FROM = 8
 
@@ -100,13 +98,10 @@ class MotionAutoencoder(nn.Module):
 
     @torch.no_grad()
     def start(self, poses: Tensor) -> None:
-        """Measure mean and spread on poses (B, T, 165), as many on every rank."""
-        sixd = _sixd(poses).flatten(0, 1).double()
-        sums = gather(torch.stack([sixd.sum(0), sixd.square().sum(0)])[None]).sum(0)
-        count = gather(torch.tensor([len(sixd)], device=sixd.device)).sum()
-        mean, squares = sums / count
+        """Measure mean and spread on poses (B, T, 165) of every rank."""
+        mean, spread = mean_and_spread([_sixd(poses).flatten(0, 1)])
         self.mean.copy_(mean)
-        self.spread.copy_((squares - mean.square()).clamp(min=_LEAST_SPREAD**2).sqrt())
+        self.spread.copy_(spread)
 
     def _features(self, poses: Tensor) -> Tensor:
         return (_sixd(poses) - self.mean) / self.spread

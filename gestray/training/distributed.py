@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import reduce
 
 import torch
 import torch.distributed as dist
+
+#: What spreads less than this (of a rotation about three degrees) is not blown up.
+LEAST_SPREAD = 0.05
 
 _alone = ContextVar("alone", default=False)
 
@@ -99,3 +103,27 @@ def mean_over_ranks(values: dict[str, torch.Tensor]) -> dict[str, float]:
         dist.all_reduce(stacked)
         stacked /= world_size()
     return dict(zip(values, stacked.tolist(), strict=True))
+
+
+@torch.no_grad()
+def mean_and_spread(parts: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation (C,) of the features of all ranks, to take off and divide by.
+
+    Args:
+        parts: features (N, C) of this rank, at least one part of them; ranks may have different
+            numbers of rows.
+
+    Returns:
+        Both in float64; no deviation is below `LEAST_SPREAD`.
+    """
+    sums_3C = reduce(torch.add, (_sums(part_NC.double()) for part_NC in parts))
+    count_C, sum_C, squares_C = gather(sums_3C[None]).sum(0)
+    mean_C = sum_C / count_C
+    variance_C = squares_C / count_C - mean_C.square()
+    return mean_C, variance_C.clamp(min=LEAST_SPREAD**2).sqrt()
+
+
+def _sums(part_NC: torch.Tensor) -> torch.Tensor:
+    """Number, sums and sums of squares (3, C), which add up over parts and ranks."""
+    sum_C = part_NC.sum(0)
+    return torch.stack([torch.full_like(sum_C, len(part_NC)), sum_C, part_NC.square().sum(0)])

@@ -11,7 +11,12 @@ import torch.distributed as dist
 from gestray.config import make_config
 from gestray.errors import UserError
 from gestray.training.config import ComputeConfig
-from gestray.training.distributed import gather, leave_out_others, mean_over_ranks
+from gestray.training.distributed import (
+    gather,
+    leave_out_others,
+    mean_and_spread,
+    mean_over_ranks,
+)
 from gestray.training.on_ray import _use_gpu
 from gestray.views.batching import BatchPlan
 
@@ -39,7 +44,10 @@ def _one_of_three(rank: int, meeting: str, found: str) -> None:
         together = gather(here)
         together.square().sum().backward()
         mean = mean_over_ranks({"rank": torch.tensor(float(rank))})["rank"]
-        told = f"{dist.get_world_size()} {together.tolist()} {mean} {here.grad.tolist()}"
+        # Ranks have different numbers of rows: 0 here, and twice 1 there.
+        rows = torch.full((rank + 1, 1), float(rank))
+        spread = [round(x.item(), 4) for x in mean_and_spread([rows[:1], rows[1:]])]
+        told = f"{dist.get_world_size()} {together.tolist()} {mean} {here.grad.tolist()} {spread}"
         dist.destroy_process_group()
     Path(found, str(rank)).write_text(told)
 
@@ -49,8 +57,8 @@ def test_ranks_that_are_left_out_wait_and_the_others_are_a_group(tmp_path):
     told = [(tmp_path / str(rank)).read_text() for rank in range(3)]
     assert told[2] == "waits"
     # Each rank's loss is the whole one; gradients of both are summed, and DDP would average.
-    assert told[0] == "2 [0.0, 1.0] 0.5 [0.0]"
-    assert told[1] == "2 [0.0, 1.0] 0.5 [4.0]"
+    assert told[0] == "2 [0.0, 1.0] 0.5 [0.0] [0.6667, 0.4714]"
+    assert told[1] == "2 [0.0, 1.0] 0.5 [4.0] [0.6667, 0.4714]"
 
 
 @pytest.mark.parametrize(

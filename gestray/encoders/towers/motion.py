@@ -21,7 +21,7 @@ from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerConfig
 from gestray.tokenizers.model import MotionTokenizer
 from gestray.tokenizers.parts import columns_of
-from gestray.training.distributed import gather
+from gestray.training.distributed import mean_and_spread
 
 # Gestures live in the upper body and the hands; where the speaker stands or
 # faces, and the face, are not part of them.
@@ -37,9 +37,6 @@ _CHANNELS = 2 * (6 * len(GESTURE_JOINTS) + 3 * len(_WRISTS))
 _CHANGE_SCALE = 10.0
 # Metres spread less than entries of rotations do.
 _PLACE_SCALE = 4.0
-
-# What spreads less than this (of a rotation about three degrees) is not blown up.
-_LEAST_SPREAD = 0.05
 
 
 class MotionTower(nn.Module):
@@ -93,20 +90,13 @@ class MotionTower(nn.Module):
         transformer sees.
 
         Args:
-            motions: batches of poses and frames, as many on every rank.
+            motions: batches of poses and frames, this rank's; at least one.
         """
-        sums_3C = torch.zeros(3, self.source.width, dtype=torch.float64, device=self.mean.device)
-        for poses, frames in motions:
-            patches_NC = self.source(poses, frames)[self.real(poses, frames)].double()
-            sums_3C[0] += len(patches_NC)
-            sums_3C[1] += patches_NC.sum(0)
-            sums_3C[2] += patches_NC.square().sum(0)
-        count_C, sum_C, squares_C = gather(sums_3C[None]).sum(0)
-        mean_C = sum_C / count_C
-        self.mean.copy_(mean_C)
-        self.spread.copy_(
-            (squares_C / count_C - mean_C.square()).clamp(min=_LEAST_SPREAD**2).sqrt()
+        mean, spread = mean_and_spread(
+            self.source(poses, frames)[self.real(poses, frames)] for poses, frames in motions
         )
+        self.mean.copy_(mean)
+        self.spread.copy_(spread)
 
     def patches(self, poses: Tensor, frames: Tensor) -> Tensor:
         """Patches (B, K, C) less their mean and over their spread, zero beyond what is real."""
