@@ -9,7 +9,6 @@ Shapes: N windows, F frames at 30 a second, M mel bands, C channels.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Annotated, Any, Literal, Protocol
 
@@ -18,6 +17,7 @@ from pydantic import Field
 
 from gestray.config import Config
 from gestray.speech.audio import SAMPLE_RATE
+from gestray.speech.mel import oshaughnessy_filters
 
 FRAMES_PER_S = 30
 
@@ -162,7 +162,8 @@ class MelFeatures:
     def __init__(self, bands: int = 40) -> None:
         self.width = bands + 2
         self.reach = _WINDOW + end_of_frame(1)
-        self._to_bands = _mel_filters(bands)
+        filters = oshaughnessy_filters(_WINDOW, SAMPLE_RATE, bands, _LOWEST_HZ, _HIGHEST_HZ)
+        self._to_bands = filters.astype(np.float32)
         self._window = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
         self._scale = np.float32(1 / np.square(self._window).sum())
 
@@ -190,22 +191,6 @@ class MelFeatures:
 
 def _level(power: np.ndarray) -> np.ndarray:
     return (np.log(power + _SILENCE) - _MIDDLE) / _SPREAD
-
-
-@functools.cache
-def _mel_filters(bands: int) -> np.ndarray:
-    """Triangles of equal weight, evenly spaced on the mel scale of O'Shaughnessy (1987): (K, M)."""
-
-    def mel(hertz: np.ndarray) -> np.ndarray:
-        return 2595 * np.log10(1 + hertz / 700)
-
-    lowest, highest = mel(np.array([_LOWEST_HZ, _HIGHEST_HZ]))
-    edges = np.linspace(lowest, highest, bands + 2)
-    at = mel(np.fft.rfftfreq(_WINDOW, 1 / SAMPLE_RATE))[:, None]
-    rising = (at - edges[:-2]) / np.diff(edges)[:-1]
-    falling = (edges[2:] - at) / np.diff(edges)[1:]
-    filters = np.maximum(0, np.minimum(rising, falling))
-    return (filters / np.maximum(filters.sum(axis=0), 1e-9)).astype(np.float32)
 
 
 class AudioModelFeatures:

@@ -16,6 +16,7 @@ from gestray.encoders.config import SpeechTowerConfig
 from gestray.encoders.towers.encoded import Encoded, masked_mean
 from gestray.errors import UserError
 from gestray.speech.audio import SAMPLE_RATE
+from gestray.speech.mel import slaney_filters
 
 _WINDOW, _HOP, _BANDS = 400, 160, 80
 
@@ -57,27 +58,10 @@ def log_mel(waveform: Tensor) -> Tensor:
     ).abs()
     frames = -(-waveform.shape[1] // _HOP)
     power_BFT = spectrum[..., :frames].square()
-    mel_BMT = _filters().to(power_BFT) @ power_BFT
+    # Copied, so that rows of it lie together as they do in what it is multiplied with.
+    filters_MF = torch.from_numpy(slaney_filters(_WINDOW, SAMPLE_RATE, _BANDS).T.copy())
+    mel_BMT = filters_MF.to(power_BFT) @ power_BFT
     return mel_BMT.clamp(min=1e-10).log10() / 4 + 1
-
-
-def _filters() -> Tensor:
-    """Triangular filters (M, F), evenly spaced on Slaney's mel scale, each of area 1 Hz⁻¹.
-
-    Linear below 1 kHz and logarithmic above (Slaney 1998, Auditory Toolbox).
-    """
-    step = math.log(6.4) / 27
-
-    def to_hz(mel: Tensor) -> Tensor:
-        return torch.where(mel < 15, mel * 200 / 3, 1000 * ((mel - 15) * step).exp())
-
-    top = 15 + math.log(SAMPLE_RATE / 2 / 1000) / step
-    edges = to_hz(torch.linspace(0, top, _BANDS + 2, dtype=torch.float64))
-    bins = torch.linspace(0, SAMPLE_RATE / 2, _WINDOW // 2 + 1, dtype=torch.float64)
-    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    triangles = torch.minimum(rising, falling).clamp(min=0)
-    return triangles * (2 / (edges[2:] - edges[:-2]))[:, None]
 
 
 class _MelNetwork(nn.Module):

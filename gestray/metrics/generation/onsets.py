@@ -9,9 +9,9 @@ Shapes: S samples, N hops, M mel bands.
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
+
+from gestray.speech.mel import slaney_filters
 
 _FFT, _HOP, _BANDS = 2048, 512, 128
 _DELTA = 0.07
@@ -48,7 +48,8 @@ def onset_strength(samples: np.ndarray, rate: int) -> np.ndarray:
             for first in range(0, len(frames), 512)
         ]
     )
-    decibels = 10 * np.log10(np.maximum(power.astype(np.float32) @ _mel_bands(rate), 1e-10))
+    to_bands = slaney_filters(_FFT, rate, _BANDS).astype(np.float32)
+    decibels = 10 * np.log10(np.maximum(power.astype(np.float32) @ to_bands, 1e-10))
     decibels = np.maximum(decibels, decibels.max() - 80)
     flux = np.maximum(np.diff(decibels, axis=0), 0).mean(axis=1)
     # One hop is lost to the difference, two that the window looks ahead.
@@ -76,24 +77,3 @@ def _peaks(strength: np.ndarray, rate: int) -> np.ndarray:
         if not kept or hop > kept[-1] + wait:
             kept.append(hop)
     return np.array(kept, dtype=np.int64)
-
-
-@cache
-def _mel_bands(rate: int) -> np.ndarray:
-    """Slaney's mel filters of equal area (FFT / 2 + 1, M), float32, from 0 Hz to half the rate."""
-    # Linear below 1 kHz, logarithmic above.
-    linear, corner, step = 200 / 3, 1000.0, np.log(6.4) / 27
-
-    def to_mel(hertz: float) -> float:
-        if hertz < corner:
-            return hertz / linear
-        return float(corner / linear + np.log(hertz / corner) / step)
-
-    mels = np.linspace(0, to_mel(rate / 2), _BANDS + 2)
-    above = corner * np.exp(step * (mels - corner / linear))
-    edges = np.where(mels < corner / linear, mels * linear, above)
-    bins = np.linspace(0, rate / 2, _FFT // 2 + 1)
-    rising = (bins[:, None] - edges[:-2]) / np.diff(edges)[:-1]
-    falling = (edges[2:] - bins[:, None]) / np.diff(edges)[1:]
-    triangles = np.maximum(0, np.minimum(rising, falling))
-    return (triangles * (2 / (edges[2:] - edges[:-2]))).astype(np.float32)
