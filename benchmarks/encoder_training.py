@@ -24,11 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from corpus import synthetic_takes
 from side_by_side import Comparison, alternate, main
 
-from gestray.corpora.beat2 import list_takes, read_take
-from gestray.corpora.shards import ShardWriter
-from gestray.corpora.synthetic import write_corpus
 from gestray.encoders.config import EncoderTraining, preset
 from gestray.encoders.task import EncoderTask
 from gestray.store import Folder
@@ -47,7 +45,7 @@ def measure(runs: int) -> Comparison:
     os.environ["OMP_NUM_THREADS"] = "1"  # of Ray's workers; this process has two, set below
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        takes = _takes(folder)
+        takes = synthetic_takes(folder, TAKES, TAKE_S)
         waits: list[float] = []
         ways: dict[str, Callable[[], float]] = {
             "plain": lambda: _plain(takes),
@@ -64,15 +62,6 @@ def measure(runs: int) -> Comparison:
         "corpus": f"synthetic, {TAKES} takes of {TAKE_S:g} s",
     }
     return Comparison(medians["ours"], medians["plain"], "samples/s", runs, also)
-
-
-def _takes(folder: Path) -> Folder:
-    corpus, takes = folder / "corpus", Folder(str(folder / "takes"))
-    write_corpus(corpus, takes=TAKES, seed=0, seconds=TAKE_S)
-    with takes.open_output("shards/00000.parquet") as stream, ShardWriter(stream) as writer:
-        for take_id in list_takes(corpus).take_ids:
-            writer.write(read_take(corpus, take_id))
-    return takes
 
 
 def _training() -> EncoderTraining:

@@ -22,11 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from corpus import synthetic_takes
 from side_by_side import Comparison, alternate, main
 
-from gestray.corpora.beat2 import list_takes, read_take
-from gestray.corpora.shards import ShardWriter
-from gestray.corpora.synthetic import write_corpus
 from gestray.encoders.config import preset as encoder_preset
 from gestray.encoders.task import EncoderTask
 from gestray.store import Folder
@@ -47,7 +45,7 @@ def measure(runs: int) -> Comparison:
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        takes = _takes(folder)
+        takes = synthetic_takes(folder, TAKES, TAKE_S)
         windows = folder / "windows.npy"
         _save_windows(takes, windows)
         waits: list[float] = []
@@ -74,15 +72,6 @@ def measure(runs: int) -> Comparison:
             "corpus": f"synthetic, {TAKES} takes of {TAKE_S:g} s",
         }
     return Comparison(medians["ours"], medians["torchrun"], "windows/s", runs, also)
-
-
-def _takes(folder: Path) -> Folder:
-    corpus, takes = folder / "corpus", Folder(str(folder / "takes"))
-    write_corpus(corpus, takes=TAKES, seed=0, seconds=TAKE_S)
-    with takes.open_output("shards/00000.parquet") as stream, ShardWriter(stream) as writer:
-        for take_id in list_takes(corpus).take_ids:
-            writer.write(read_take(corpus, take_id))
-    return takes
 
 
 def _save_windows(takes: Folder, file: Path) -> None:
