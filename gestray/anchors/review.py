@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from gestray.anchors.gold import GoldClip
 from gestray.anchors.taxonomy import NO_INTENT
 from gestray.anchors.wording import sentence
 from gestray.errors import UserError, shorten
 from gestray.form import Intent, PhysicalForm
+from gestray.journal import read_lines, write_lines
 from gestray.store import Folder
 
 JOURNALS = "review-journals"
@@ -91,15 +92,14 @@ def check_annotator(name: str) -> str:
 class Journal:
     """The decisions about one set of anchors, of all annotators.
 
-    JSON lines at `review-journals/{identity of the anchors}/`, in files of one sitting each: any
-    number of sittings may go on at a time, in one store. A file only ever grows, and is replaced
-    whole, so that none is ever seen in part.
+    At `review-journals/{identity of the anchors}/`, in files of one sitting each: any number of
+    sittings may go on at a time, in one store.
     """
 
     def __init__(self, store: Folder, anchors_identity: str) -> None:
         self.folder = store.child(JOURNALS, anchors_identity)
         self._file = ""
-        self._lines: list[str] = []
+        self._lines: list[Review] = []
 
     def read(self) -> list[Review]:
         """All decisions, oldest first.
@@ -107,18 +107,12 @@ class Journal:
         Raises:
             UserError: a line is none; names file and line.
         """
-        found = []
-        for path in (path for path in self.folder.list() if path.endswith(".jsonl")):
-            for number, line in enumerate(self.folder.read_bytes(path).splitlines(), 1):
-                try:
-                    found.append(Review.model_validate_json(line))
-                except ValidationError as error:
-                    problem = error.errors(include_url=False)[0]
-                    raise UserError(
-                        f"{self.folder.uri}/{path}: line {number}: "
-                        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}; expected a "
-                        "decision as gestray writes it: mend the line or remove it"
-                    ) from None
+        files = [name for name in self.folder.list() if name.endswith(".jsonl")]
+        found = [
+            review
+            for name in files
+            for review in read_lines(self.folder, name, Review, "a decision")
+        ]
         return sorted(found, key=lambda review: review.at)
 
     def add(self, review: Review) -> None:
@@ -127,8 +121,8 @@ class Journal:
             began = f"{review.at:%Y%m%dT%H%M%S}"
             self._file = f"{review.annotator}-{began}-{uuid.uuid4().hex[:8]}.jsonl"
             self._lines = []
-        lines = [*self._lines, review.model_dump_json()]
-        self.folder.write_bytes("".join(f"{line}\n" for line in lines).encode(), self._file)
+        lines = [*self._lines, review]
+        write_lines(self.folder, self._file, lines)
         self._lines = lines  # only now: a decision that could not be written was not made
 
 

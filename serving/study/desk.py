@@ -13,7 +13,7 @@ import hmac
 import secrets
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
@@ -22,6 +22,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gestray.artifacts import Artifact
 from gestray.errors import UserError
+from gestray.journal import read_lines, write_lines
 from gestray.store import Folder
 from serving.recordings import skeleton
 from serving.study.plan import Choice, Plan, Side, showings
@@ -80,27 +81,9 @@ class Answers:
         for name in self.folder.list():
             who = name.split("-")[0]
             if name.endswith(".jsonl") and participant in (None, int(who)):
-                found.setdefault(int(who), []).extend(self._lines(name))
+                lines = read_lines(self.folder, name, Answer, "an answer")
+                found.setdefault(int(who), []).extend(lines)
         return {who: sorted(lines, key=lambda line: line.at) for who, lines in found.items()}
-
-    def _lines(self, name: str) -> list[Answer]:
-        found = []
-        for number, line in enumerate(self.folder.read_bytes(name).splitlines(), 1):
-            try:
-                found.append(Answer.model_validate_json(line))
-            except ValidationError as error:
-                problem = error.errors(include_url=False)[0]
-                raise UserError(
-                    f"{self.folder.uri}/{name}: line {number}: "
-                    f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}; expected an answer "
-                    "as gestray writes it: mend the line or remove it"
-                ) from None
-        return found
-
-    def keep(self, name: str, answers: Sequence[Answer]) -> None:
-        """Write a file of answers whole; they are in the store when this returns."""
-        lines = "".join(f"{answer.model_dump_json()}\n" for answer in answers)
-        self.folder.write_bytes(lines.encode(), name)
 
 
 class Sheet:
@@ -136,7 +119,7 @@ class Sheet:
             at=datetime.now(UTC),
         )
         lines = [*self._lines, line]
-        self._answers.keep(self._file, lines)
+        write_lines(self._answers.folder, self._file, lines)
         self._lines = lines  # only now: an answer that could not be written was not given
 
 
