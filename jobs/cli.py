@@ -44,6 +44,7 @@ from jobs.command import (
     print_evaluation,
     print_json,
     run_by_hand,
+    stage_command,
 )
 from jobs.display import progress, remarks, results, stdout_for_results
 
@@ -77,7 +78,6 @@ _group("generator", generator_cli.app)
 _group("metrics", generator_cli.metrics)
 app.command("generate")(generator_cli.generate)
 _group("index", index_cli.app)
-evaluate_cli.app.command("generation")(generator_cli.evaluate_generation)
 _group("evaluate", evaluate_cli.app)
 models = _group("models", "Pretrained models.")
 _group("plan", plan_cli.app)
@@ -183,43 +183,22 @@ def tokenizer_train(
     run_by_hand("tokenizer.train", name or "tokenizer", store, inputs, overrides, as_json, values)
 
 
-@tokenizer.command("encode")
-def tokenizer_encode(
-    overrides: Overrides = None,
-    store: Store = None,
-    name: Name = None,
-    inputs: Inputs = None,
-    as_json: AsJson = False,
-) -> None:
+@stage_command(tokenizer, "encode", "tokenizer.encode", "primitives")
+def tokenizer_encode() -> None:
     """Cut takes into phrases and encode their motion into tokens."""
-    run_by_hand("tokenizer.encode", name or "primitives", store, inputs, overrides, as_json)
 
 
-@tokenizer.command("report")
-def tokenizer_report(
-    overrides: Overrides = None,
-    store: Store = None,
-    name: Name = None,
-    inputs: Inputs = None,
-    as_json: AsJson = False,
-) -> None:
+@stage_command(tokenizer, "report", "tokenizer.report", "tokenizer")
+def tokenizer_report() -> None:
     """What each level of codes gives, how codes are used, and every code drawn and in words.
 
     Example: `gestray tokenizer report split=val`.
     """
-    run_by_hand("tokenizer.report", name or "tokenizer", store, inputs, overrides, as_json)
 
 
-@anchors.command("verbalize")
-def anchors_verbalize(
-    overrides: Overrides = None,
-    store: Store = None,
-    name: Name = None,
-    inputs: Inputs = None,
-    as_json: AsJson = False,
-) -> None:
+@stage_command(anchors, "verbalize", "anchors.verbalize", "forms")
+def anchors_verbalize() -> None:
     """Say in words what each phrase's gesture looks like."""
-    run_by_hand("anchors.verbalize", name or "forms", store, inputs, overrides, as_json)
 
 
 @anchors.command("ground")
@@ -318,16 +297,9 @@ def encoder_train(
     run_by_hand("encoder.train", name or preset, store, inputs, overrides, as_json, values, skip)
 
 
-@encoder.command("embed")
-def encoder_embed(
-    overrides: Overrides = None,
-    store: Store = None,
-    name: Name = None,
-    inputs: Inputs = None,
-    as_json: AsJson = False,
-) -> None:
+@stage_command(encoder, "embed", "encoder.embed", "embeddings")
+def encoder_embed() -> None:
     """Embed every phrase's motion and words."""
-    run_by_hand("encoder.embed", name or "embeddings", store, inputs, overrides, as_json)
 
 
 @models.command("get")

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from gestray.artifacts import Artifact, StageReport
+from gestray.artifacts import Artifact, StageReport, newest, open_artifact
 from gestray.config import Config, parse_overrides, with_overrides
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
-from jobs.display import metrics_table, results
+from jobs.display import metrics_table, remarks, results
 
 Store = Annotated[
     str | None,
@@ -134,6 +134,48 @@ def run_by_hand(
     target = Folder(store or default_store())
     inputs = choose_inputs(stage_named(stage_name), target, _roles(given or ()), skip(config))
     finish(run_named(stage_name, target, artifact_name, config, inputs), as_json)
+
+
+def chosen(kind: str, uri: str | None, store: str | None) -> Artifact:
+    """The artifact at `uri`, or the newest of its kind in the store, which is then said."""
+    if uri:
+        return open_artifact(Folder(uri), kind)
+    found = newest(Folder(store or default_store()), kind)
+    remarks.print(f"[dim]{kind}: newest is {found.uri}[/dim]", soft_wrap=True)
+    return found
+
+
+def stage_command(
+    app: typer.Typer,
+    command: str,
+    stage_name: str,
+    makes: str,
+    values: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Add a command that runs one stage by hand, and has no options but those that all have.
+
+    Decorates an empty function, whose docstring is the command's help.
+
+    Args:
+        command: its name in `app`.
+        makes: what the artifact is called where `--name` says nothing else.
+        values: of the config, where the command line has no others.
+    """
+
+    def described(about: Callable[[], None]) -> Callable[[], None]:
+        @app.command(command, help=about.__doc__)
+        def run(
+            overrides: Overrides = None,
+            store: Store = None,
+            name: Name = None,
+            inputs: Inputs = None,
+            as_json: AsJson = False,
+        ) -> None:
+            run_by_hand(stage_name, name or makes, store, inputs, overrides, as_json, values)
+
+        return about
+
+    return described
 
 
 def config_by_hand(

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gestray.errors import UserError
-from gestray.store import Folder, default_store
-from jobs.command import AsJson, Store, print_json
+from jobs.command import AsJson, Store, chosen, print_json
 from jobs.display import remarks, results
 
 if TYPE_CHECKING:
-    from gestray.artifacts import Artifact
     from gestray.corpora.take import Take
     from gestray.motion.export import MotionClip
 
@@ -106,17 +104,11 @@ def _clip(
 
 
 def _take(take_id: str, takes: str | None, store: str | None) -> Take:
-    from gestray.artifacts import newest, open_artifact
     from gestray.corpora.take import TAKE_SCHEMA
     from gestray.corpora.take import Take as TakeRow
     from gestray.views.catalog import read_catalog, read_columns
 
-    found: Artifact
-    if takes:
-        found = open_artifact(Folder(takes), "takes")
-    else:
-        found = newest(Folder(store or default_store()), "takes")
-        remarks.print(f"[dim]takes: newest is {found.uri}[/dim]", soft_wrap=True)
+    found = chosen("takes", takes, store)
     refs = {ref.take_id: ref for ref in read_catalog(found.folder)}
     if take_id not in refs:
         import difflib

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gestray.errors import UserError
-from gestray.store import Folder, default_store
+from jobs import evaluate_cli
 from jobs.command import (
     AsJson,
     Inputs,
@@ -18,11 +18,13 @@ from jobs.command import (
     Preset,
     Size,
     Store,
+    chosen,
     group,
     print_json,
     run_by_hand,
+    stage_command,
 )
-from jobs.display import metrics_table, remarks, results
+from jobs.display import metrics_table, results
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,29 +40,17 @@ def _metrics() -> None:
     """Keeps `train-fgd` a command of its own while it is the only one."""
 
 
-@metrics.command("train-fgd")
-def metrics_train_fgd(
-    overrides: Overrides = None,
-    store: Store = None,
-    name: Name = None,
-    inputs: Inputs = None,
-    as_json: AsJson = False,
-) -> None:
+@stage_command(metrics, "train-fgd", "metrics.train-fgd", "fgd")
+def metrics_train_fgd() -> None:
     """Train the autoencoder that Fréchet gesture distances are measured with.
 
     Example: `gestray metrics train-fgd loop.steps=2000`. Figures compare with those of the same
     one only.
     """
-    run_by_hand("metrics.train-fgd", name or "fgd", store, inputs, overrides, as_json)
 
 
-def evaluate_generation(
-    overrides: Overrides = None,
-    store: Store = None,
-    name: Name = None,
-    inputs: Inputs = None,
-    as_json: AsJson = False,
-) -> None:
+@stage_command(evaluate_cli.app, "generation", "evaluate.generation", "generation")
+def evaluate_generation() -> None:
     """Score generated motion against the recordings of test takes.
 
     Examples: `gestray evaluate generation --input semges=URI --input semtalk=URI seeds=[0,1,2]`,
@@ -69,7 +59,6 @@ def evaluate_generation(
     folder of npz in BEAT2's format, a file a take; `smplx_model=SMPLX_NEUTRAL_2020.npz` adds MSE
     and LVD. docs/generation-metrics.md says what each figure is.
     """
-    run_by_hand("evaluate.generation", name or "generation", store, inputs, overrides, as_json)
 
 
 @app.command("train")
@@ -99,20 +88,13 @@ def _unasked(config: Any) -> frozenset[str]:
     return frozenset({"gate"} | ({"features"} if config.model.speech.kind == "mel" else set()))
 
 
-@app.command("features")
-def generator_features(
-    overrides: Overrides = None,
-    store: Store = None,
-    name: Name = None,
-    inputs: Inputs = None,
-    as_json: AsJson = False,
-) -> None:
+@stage_command(app, "features", "speech.features", "features")
+def generator_features() -> None:
     """Compute features of speech once, for audio models; log-mel is made while training.
 
     Example: `gestray generator features speech.kind=transformers
     speech.model=facebook/hubert-base-ls960`.
     """
-    run_by_hand("speech.features", name or "features", store, inputs, overrides, as_json)
 
 
 def generate(
@@ -144,7 +126,6 @@ def generate(
     """
     from dataclasses import asdict
 
-    from gestray.artifacts import newest, open_artifact
     from gestray.generators.marks import read_marks
     from gestray.motion.export import check_export
     from jobs import generate as job
@@ -156,11 +137,7 @@ def generate(
     if textgrid and transcript:
         raise UserError("expected --textgrid or --transcript, not both")
     check_export(out)
-    if uri:
-        found = open_artifact(Folder(uri), "generator")
-    else:
-        found = newest(Folder(store or default_store()), "generator")
-        remarks.print(f"[dim]generator: newest is {found.uri}[/dim]", soft_wrap=True)
+    found = chosen("generator", uri, store)
     marks: list[Mark] = []
     if audio is None:
         plain, marks = read_marks(text or "")
@@ -182,15 +159,9 @@ def _retrieving(
     index: str | None, store: str | None, marks: list[Mark], choose: bool
 ) -> Callable[..., Any]:
     """What puts gestures of an index under words."""
-    from gestray.artifacts import newest, open_artifact
     from jobs.retrieved import RecordedGestures
 
-    if index:
-        found = open_artifact(Folder(index), "index")
-    else:
-        found = newest(Folder(store or default_store()), "index")
-        remarks.print(f"[dim]index: newest is {found.uri}[/dim]", soft_wrap=True)
-    gestures = RecordedGestures(found)
+    gestures = RecordedGestures(chosen("index", index, store))
     return lambda poses, words: gestures.put_into(poses, words, marks, choose)
 
 

@@ -6,8 +6,18 @@ from typing import Annotated
 
 import typer
 
-from gestray.store import Folder, default_store
-from jobs.command import AsJson, Inputs, Name, Overrides, Store, group, print_json, run_by_hand
+from jobs.command import (
+    AsJson,
+    Inputs,
+    Name,
+    Overrides,
+    Store,
+    chosen,
+    group,
+    print_json,
+    run_by_hand,
+    stage_command,
+)
 from jobs.display import remarks, results
 
 app = group("Search recorded gestures.")
@@ -15,19 +25,12 @@ app = group("Search recorded gestures.")
 _Several = list[str] | None
 
 
-@app.command("build")
-def index_build(
-    overrides: Overrides = None,
-    store: Store = None,
-    name: Name = None,
-    inputs: Inputs = None,
-    as_json: AsJson = False,
-) -> None:
+@stage_command(app, "build", "index.build", "gestures")
+def index_build() -> None:
     """Build an index of gestures from embeddings.
 
     Examples: `gestray index build`; `gestray index build kind=hnsw`.
     """
-    run_by_hand("index.build", name or "gestures", store, inputs, overrides, as_json)
 
 
 @app.command("update")
@@ -79,17 +82,10 @@ def index_search(
     from rich.markup import escape
     from rich.table import Table
 
-    from gestray.artifacts import newest, open_artifact
     from gestray.retrieval.filters import Filter
     from jobs.index import search
 
-    found = (
-        open_artifact(Folder(uri), "index")
-        if uri
-        else newest(Folder(store or default_store()), "index")
-    )
-    if not uri:
-        remarks.print(f"[dim]index: newest is {found.uri}[/dim]", soft_wrap=True)
+    found = chosen("index", uri, store)
     only = Filter(
         tuple(speaker or ()), tuple(intent or ()), tuple(hands or ()), tuple(split or ()),
         min_seconds=min_seconds, max_seconds=max_seconds,

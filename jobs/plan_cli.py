@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobs.command import AsJson, Overrides, Store, print_json
+from jobs.command import AsJson, Overrides, Store, chosen, print_json
 from jobs.display import results
 
 PIPELINE = "pipeline"
@@ -189,7 +189,6 @@ def plan_anchors(
     0.15 --token-price 0.6`.
     """
     from gestray.anchors.costs import Prices
-    from gestray.artifacts import newest, open_artifact
     from gestray.config import parse_overrides, with_overrides
     from gestray.reports.tables import anchors_plan_table
     from gestray.store import Folder, default_store
@@ -205,9 +204,9 @@ def plan_anchors(
     )
     assert isinstance(config, GroundConfig)
     target = Folder(store or default_store())
-    chosen = open_artifact(Folder(forms), "forms") if forms else newest(target, "forms")
-    found = plan(target, chosen, config, sample, Prices(device_price, prompt_price, token_price))
+    described = chosen("forms", forms, store)
+    found = plan(target, described, config, sample, Prices(device_price, prompt_price, token_price))
     if as_json:
-        print_json({"forms": chosen.uri, **found.as_json()})
+        print_json({"forms": described.uri, **found.as_json()})
         return
     results.print(anchors_plan_table(found.as_json()))

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gestray.artifacts import Artifact, newest, open_artifact, provenance
+from gestray.artifacts import provenance
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
-from jobs.command import AsJson, Name, Store, finish, group, print_json
+from jobs.command import AsJson, Name, Store, chosen, finish, group, print_json
 from jobs.display import remarks, results
 
 app = group("Anchors as people see them.")
@@ -48,7 +48,7 @@ def anchors_review(
     from serving.review.app import serve
 
     target = Folder(store or default_store())
-    anchors = _chosen(target, "anchors", uri)
+    anchors = chosen("anchors", uri, store)
     made = check_name(name or "reviews")
     if not close:
         desk = open_desk(target, anchors, check_annotator(annotator or _login()))
@@ -84,7 +84,7 @@ def anchors_agreement(
     from gestray.reports.tables import agreement_table
     from jobs.reviews import agreement_metrics, agreements
 
-    reviews = _chosen(Folder(store or default_store()), "reviews", uri)
+    reviews = chosen("reviews", uri, store)
     found = agreements(reviews)
     if as_json:
         print_json({"reviews": reviews.uri, "agreement": agreement_metrics(found)})
@@ -92,14 +92,6 @@ def anchors_agreement(
     synthetic = any(made.manifest.metrics.get("synthetic") for made in provenance(reviews))
     for pair, scores in found.items():
         results.print(agreement_table(pair, scores, synthetic))
-
-
-def _chosen(store: Folder, kind: str, uri: str | None) -> Artifact:
-    if uri:
-        return open_artifact(Folder(uri), kind)
-    found = newest(store, kind)
-    remarks.print(f"[dim]{kind}: newest is {found.uri}[/dim]", soft_wrap=True)
-    return found
 
 
 def _login() -> str:

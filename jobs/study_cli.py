@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from gestray.artifacts import Artifact, newest, open_artifact, run_stage
+from gestray.artifacts import run_stage
 from gestray.errors import UserError
-from gestray.store import Folder, default_store
-from jobs.command import AsJson, Name, Overrides, Store, finish, group, run_by_hand
+from gestray.store import Folder
+from jobs.command import AsJson, Name, Overrides, Store, chosen, finish, group, run_by_hand
 from jobs.display import remarks, results
 
 app = group("Which of two methods do people prefer? A blinded study.")
@@ -79,7 +79,7 @@ def serve(
     from serving.study.app import serve as serve_study
     from serving.study.desk import Desk
 
-    study = _chosen(store, uri)
+    study = chosen("study", uri, store)
     desk = Desk(study)
 
     def ready(listening: str) -> None:
@@ -113,19 +113,11 @@ def report(
     from jobs.stages import check_name
     from jobs.study_report import ReportConfig, report_stage
 
-    study = _chosen(store, uri)
+    study = chosen("study", uri, store)
     config = make_config(ReportConfig, parse_overrides(overrides or ()), "study report")
     target = Folder(study.uri.rsplit("/", 2)[0])
     stage = report_stage(study)
     finish(run_stage(stage, target, check_name(name or "study"), config, {"study": study}), as_json)
-
-
-def _chosen(store: str | None, uri: str | None) -> Artifact:
-    if uri:
-        return open_artifact(Folder(uri), "study")
-    found = newest(Folder(store or default_store()), "study")
-    remarks.print(f"[dim]study: newest is {found.uri}[/dim]", soft_wrap=True)
-    return found
 
 
 def _lines(file: Path) -> list[str]:
