@@ -1,10 +1,10 @@
 """The motion tokenizer: motion to discrete tokens and back, one stream a part.
 
-Patches of frames, convolutions over them, residual vector quantization (Lee et
-al. 2022; MoMask, Guo et al. 2024), and back. A paper is a `TokenizerConfig`.
+What goes in is checked here and what comes out put together; networks and codes are a
+`Stream`'s. A paper is a `TokenizerConfig`.
 
 Shapes: B batch, T frames, K tokens (T / frames_per_token), Q quantizer levels,
-J joints of a part, C channels, D width of a code.
+J joints of a part, D width of a code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gestray.errors import UserError
 from gestray.motion.rotations import axis_angle_to_matrix, matrix_to_axis_angle
@@ -27,13 +26,12 @@ from gestray.tokenizers.parts import (
     PARTS,
     Extra,
     Frames,
-    Part,
     columns_of,
     foot_contacts,
 )
-from gestray.tokenizers.quantizer import BEAM, Quantizer
+from gestray.tokenizers.quantizer import BEAM
+from gestray.tokenizers.stream import Blocks, Stream
 from gestray.training.checkpoint import load_pretrained
-from gestray.training.distributed import from_rank_zero, gather
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class MotionTokenizer(nn.Module):
         self.config = config
         self.beam = BEAM
         self.columns = columns_of(config.parts)
-        self.streams = nn.ModuleDict({part: _Stream(PARTS[part], config) for part in config.parts})
+        self.streams = nn.ModuleDict({part: Stream(PARTS[part], config) for part in config.parts})
 
     def forward(
         self,
@@ -202,7 +200,7 @@ class MotionTokenizer(nn.Module):
 
     def frames_of(self, vectors: dict[str, Tensor]) -> Frames:
         """Frames of vectors per part (B, K, D) in the place of those of codes, with gradients."""
-        return self._assemble({part: s._frames(vectors[part]) for part, s in self._streams()})
+        return self._assemble({part: s.frames(vectors[part]) for part, s in self._streams()})
 
     @torch.no_grad()
     def decode_stream(self, chunks: Iterable[dict[str, Tensor]]) -> Iterator[Motion]:
@@ -219,7 +217,7 @@ class MotionTokenizer(nn.Module):
                 "this tokenizer looks ahead, so that frames depend on tokens to come; "
                 "train one with model.causal=true to decode a stream"
             )
-        reach = _Blocks.reach(self.config.depth)
+        reach = Blocks.reach(self.config.depth)
         past: dict[str, Tensor] = {}
         for chunk in chunks:
             self._check_codes(chunk)
@@ -235,7 +233,7 @@ class MotionTokenizer(nn.Module):
     @property
     def decoder_reach(self) -> tuple[int, int]:
         """Tokens before and after its own that a frame depends on."""
-        back = _Blocks.reach(self.config.depth)
+        back = Blocks.reach(self.config.depth)
         return (back, 0) if self.config.causal else (back // 2, back // 2)
 
     @classmethod
@@ -243,9 +241,9 @@ class MotionTokenizer(nn.Module):
         """Load a trained tokenizer, in evaluation mode on the CPU."""
         return load_pretrained(folder, cls, TokenizerConfig)
 
-    def _streams(self) -> Iterator[tuple[str, _Stream]]:
+    def _streams(self) -> Iterator[tuple[str, Stream]]:
         for part, stream in self.streams.items():
-            yield part, cast(_Stream, stream)
+            yield part, cast(Stream, stream)
 
     def _recorded(self, motion: dict[str, Tensor]) -> Frames:
         rotations = axis_angle_to_matrix(motion["poses"].unflatten(-1, (NUM_JOINTS, 3)))
@@ -351,113 +349,3 @@ def _as_motion(frames: Frames) -> Motion:
         contacts=None if contacts is None else contacts.sigmoid(),
         expressions=frames.extras.get("expressions"),
     )
-
-
-class _Stream(nn.Module):
-    """Encoder, quantizer and decoder of one part.
-
-    A token's frames are folded into one patch; the convolutions run at the rate
-    of the tokens. The encoder starts as the principal components of the patches and
-    the decoder as their inverse (residual blocks start at zero), the codebooks with
-    k-means, so training refines a good linear code instead of finding one.
-    """
-
-    def __init__(self, part: Part, config: TokenizerConfig) -> None:
-        super().__init__()
-        self.part = part
-        self.frames_per_token = config.frames_per_token
-        patch, width = part.channels * config.frames_per_token, config.width
-        self.weights: Tensor
-        self.register_buffer("weights", part.weights(), persistent=False)
-
-        self.from_patch = nn.Linear(patch, width)
-        self.encoder = _Blocks(width, config.depth, config.causal)
-        self.to_code = nn.Linear(width, config.code_dim)
-        self.quantizer = Quantizer(
-            dim=config.code_dim,
-            levels=config.quantizers,
-            size=config.codebook_size,
-            decay=config.ema_decay,
-            dead_below=config.dead_below,
-            dropout=config.quantizer_dropout,
-        )
-        self.from_code = nn.Linear(config.code_dim, width)
-        self.decoder = _Blocks(width, config.depth, config.causal)
-        self.to_patch = nn.Linear(width, patch)
-
-    def forward(self, recorded: Frames, step: int) -> tuple[Frames, Tensor, Tensor]:
-        """The part rebuilt (rotations (B, T, J, 3, 3)), codes (B, K, Q), commitment loss."""
-        latent_BKD = self._latent(self._patches(recorded))
-        quantized_BKD, codes, commitment = self.quantizer(latent_BKD, step)
-        return self._frames(quantized_BKD), codes, commitment
-
-    @torch.no_grad()
-    def start(self, recorded: Sequence[Frames]) -> None:
-        """Set the layers and the codebooks from batches of all ranks."""
-        # Batch by batch, so that their order is the same for any number of ranks.
-        patches_NC = torch.cat(
-            [gather(self._patches(frames).flatten(0, 1).contiguous()) for frames in recorded]
-        )
-        mean_C = patches_NC.mean(0)
-        components_RC = torch.linalg.svd(patches_NC - mean_C, full_matrices=False).Vh
-        mean_C, components_RC = from_rank_zero(mean_C), from_rank_zero(components_RC)
-        rank = min(len(components_RC), self.from_patch.out_features)
-        self.from_patch.weight[:rank] = components_RC[:rank]
-        self.from_patch.bias.copy_(-self.from_patch.weight @ mean_C)
-        self.to_patch.weight[:, :rank] = components_RC[:rank].T
-        self.to_patch.bias.copy_(mean_C)
-        for layer in (self.to_code, self.from_code):
-            nn.init.eye_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        self.quantizer.start(self._latent(patches_NC[None])[0], len(recorded))
-
-    def encode(self, recorded: Frames, beam: int = BEAM) -> Tensor:
-        """Codes (B, K, Q)."""
-        return self.quantizer.encode(self._latent(self._patches(recorded)), beam)
-
-    def decode(self, codes: Tensor) -> Frames:
-        """The part of codes (B, K, L)."""
-        return self._frames(self.quantizer.decode(codes))
-
-    def _patches(self, recorded: Frames) -> Tensor:
-        features_BTC = self.part.features(recorded) * self.weights
-        return features_BTC.unflatten(1, (-1, self.frames_per_token)).flatten(-2)
-
-    def _latent(self, patches_BKC: Tensor) -> Tensor:
-        return self.to_code(self.encoder(self.from_patch(patches_BKC)))
-
-    def _frames(self, quantized_BKD: Tensor) -> Frames:
-        patches_BKC = self.to_patch(self.decoder(self.from_code(quantized_BKD)))
-        features_BTC = patches_BKC.unflatten(-1, (self.frames_per_token, -1)).flatten(1, 2)
-        return Frames(*self.part.frames(features_BTC.float() / self.weights))
-
-
-class _Blocks(nn.Sequential):
-    """Residual blocks of dilated convolutions over tokens (B, K, C), dilations 1, 3, 9, …"""
-
-    def __init__(self, width: int, depth: int, causal: bool) -> None:
-        super().__init__(*[_Block(width, 3**level, causal) for level in range(depth)])
-
-    @staticmethod
-    def reach(depth: int) -> int:
-        """Tokens that causal blocks look back on."""
-        return sum(2 * 3**level for level in range(depth))
-
-
-class _Block(nn.Module):
-    """A dilated and a pointwise convolution around which its input goes on unchanged.
-
-    Where causal, the padding is all on the left: a token sees itself and the past.
-    """
-
-    def __init__(self, width: int, dilation: int, causal: bool) -> None:
-        super().__init__()
-        self.padding = (2 * dilation, 0) if causal else (dilation, dilation)
-        self.dilated = nn.Conv1d(width, width, 3, dilation=dilation)
-        self.last = nn.Conv1d(width, width, 1)
-        for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, x_BKC: Tensor) -> Tensor:
-        x_BCK = functional.pad(functional.silu(x_BKC.transpose(1, 2)), self.padding)
-        return x_BKC + self.last(functional.silu(self.dilated(x_BCK))).transpose(1, 2)

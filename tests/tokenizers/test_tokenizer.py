@@ -189,7 +189,7 @@ def test_the_start_is_the_principal_components_of_the_first_batches():
     stream = model.streams["body"]
     with torch.no_grad():
         recorded = model._recorded({"poses": poses})
-        rebuilt = stream._frames(stream._latent(stream._patches(recorded))).rotations
+        rebuilt = stream.frames(stream._latent(stream._patches(recorded))).rotations
     truth = recorded.rotations[:, :, :22]
     furthest = geodesic_distance(truth, torch.eye(3).expand_as(truth)).max()
     assert geodesic_distance(rebuilt, truth).max() < 0.03 * furthest
