@@ -12,6 +12,8 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
@@ -41,6 +43,23 @@ class Config(BaseModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def read_yaml(file: Path | Traversable, remedy: str = "") -> Any:
+    """What a YAML file holds.
+
+    Args:
+        remedy: what to do where it cannot be read.
+
+    Raises:
+        UserError: it cannot be read, or is not YAML.
+    """
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}){remedy}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not YAML: {error}") from None
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:

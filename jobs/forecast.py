@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
-from gestray.config import Config, make_config
+from gestray.config import Config, make_config, read_yaml
 from gestray.errors import UserError
 from jobs.corpus import TAKES_A_PROCESS, processes
 from jobs.pipeline import Pipeline, check_pipeline, expanded
@@ -60,12 +59,7 @@ def read_prices(file: Path) -> Prices:
     Raises:
         UserError: there is none, or it is no file of prices.
     """
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not YAML: {error}") from None
+    tree = read_yaml(file)
     return make_config(Prices, tree if isinstance(tree, dict) else {"nodes": tree}, str(file))
 
 

@@ -17,17 +17,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from gestray.artifacts import StageReport
 from gestray.config import Config, make_config, parse_overrides, with_overrides
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
+from jobs import shipped
 from jobs.foreach import Values, combinations, filled, gathered
 from jobs.side_by_side import Task, run_tasks
 from jobs.stages import check_name, stage_config, stage_named
@@ -58,33 +56,13 @@ class Pipeline(Config):
     stages: tuple[PipelineStage, ...] = Field(min_length=1)
 
 
-def shipped() -> list[str]:
-    """Names of the pipelines that come with gestray."""
-    folder = resources.files("jobs") / "configs"
-    return sorted(Path(e.name).stem for e in folder.iterdir() if e.name.endswith(".yaml"))
-
-
 def load_pipeline(name_or_path: str, overrides: Sequence[str]) -> Pipeline:
     """Read a pipeline file, or one that is shipped, and apply `key.path=value` overrides.
 
     Raises:
         UserError: no such file, or a key that nothing has.
     """
-    if name_or_path in shipped():
-        text = (resources.files("jobs") / "configs" / f"{name_or_path}.yaml").read_text()
-    elif Path(name_or_path).is_file():
-        text = Path(name_or_path).read_text()
-    else:
-        raise UserError(
-            f"pipeline {name_or_path!r}: found no such file; expected a YAML file "
-            f"or one of {', '.join(shipped())}"
-        )
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name_or_path}: not YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{name_or_path}: expected a mapping with the key 'stages'")
+    tree = shipped.read("pipeline", name_or_path, shipped.PIPELINES, "key 'stages'")
     pipeline = make_config(Pipeline, tree, name_or_path)
     return _overridden(pipeline, parse_overrides(overrides), name_or_path)
 

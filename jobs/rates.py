@@ -17,7 +17,7 @@ import yaml
 from pydantic import Field
 
 from gestray.artifacts import Artifact
-from gestray.config import Config, make_config
+from gestray.config import Config, make_config, read_yaml
 from gestray.errors import UserError
 from gestray.store import Folder
 from gestray.work import Work
@@ -90,14 +90,7 @@ def read_rates(file: Path) -> Rates:
     Raises:
         UserError: there is none, or it is no file of rates.
     """
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"{file}: cannot be read ({error.strerror}); make it with `gestray plan calibrate`"
-        ) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not YAML: {error}") from None
+    tree = read_yaml(file, "; make it with `gestray plan calibrate`")
     return make_config(Rates, tree if isinstance(tree, dict) else {"stages": tree}, str(file))
 
 

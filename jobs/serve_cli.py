@@ -125,14 +125,9 @@ def _pairs(option: str, items: Any) -> dict[str, str]:
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
-    import yaml
+    from gestray.config import read_yaml
 
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not YAML: {error}") from None
+    tree = read_yaml(file)
     if not isinstance(tree, dict):
         raise UserError(f"{file}: expected a mapping, as in `load: {{replicas: 2}}`")
     return tree

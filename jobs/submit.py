@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from gestray.config import read_yaml
 from gestray.errors import UserError
 from jobs.cluster import ENVIRONMENT
 
@@ -65,14 +64,13 @@ def job_of(what: str, overrides: Sequence[str], **options: Any) -> Job:
     Raises:
         UserError: whatever running it would say before its first stage starts.
     """
+    from jobs import shipped
     from jobs.pipeline import check_pipeline, load_pipeline
-    from jobs.sweeps.config import load_sweep, shipped_sweeps
+    from jobs.sweeps.config import load_sweep
 
     file = Path(what)
     is_file = file.is_file()
-    if what in shipped_sweeps() or (
-        is_file and "space" in (yaml.safe_load(file.read_text()) or {})
-    ):
+    if what in shipped.names(shipped.SWEEPS) or (is_file and "space" in (read_yaml(file) or {})):
         load_sweep(what, overrides)
         command = "sweep"
     else:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import BeforeValidator, Field, field_validator
 
-from gestray.config import Config, make_config
+from gestray.config import Config, make_config, read_yaml
 from gestray.errors import BadInput, UserError
 from gestray.motion.bvh import Bvh
 from gestray.motion.skeleton import JOINT_NAMES, joint
@@ -106,10 +105,7 @@ def load_map(name_or_path: str) -> SkeletonMap:
             f"skeleton {name_or_path!r}: found no such file; expected a YAML file "
             f"or one of the shipped maps: {names}"
         )
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {error}") from None
+    tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise UserError(f"{path}: expected a mapping with the key 'joints'")
     return make_config(SkeletonMap, tree, str(path))

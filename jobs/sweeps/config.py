@@ -20,15 +20,13 @@ import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, model_validator
 
 from gestray.config import Config, digest, make_config, parse_overrides, with_overrides
 from gestray.errors import UserError
+from jobs import shipped
 from jobs.stages import stage_config
 
 Params = dict[str, Any]
@@ -266,12 +264,6 @@ class SweepConfig(Config):
         return stage_config(self.stage, self.tree(values), where)
 
 
-def shipped_sweeps() -> list[str]:
-    """Names of the sweeps that come with gestray."""
-    folder = resources.files("jobs") / "configs" / "sweeps"
-    return sorted(Path(e.name).stem for e in folder.iterdir() if e.name.endswith(".yaml"))
-
-
 def load_sweep(file: str, overrides: Sequence[str]) -> tuple[SweepConfig, str | None]:
     """Read a sweep's YAML file, or one that is shipped, and apply `key.path=value` overrides.
 
@@ -281,21 +273,7 @@ def load_sweep(file: str, overrides: Sequence[str]) -> tuple[SweepConfig, str | 
     Raises:
         UserError: no such file, not YAML, or anything `check_sweep` finds.
     """
-    if file in shipped_sweeps():
-        text = (resources.files("jobs") / "configs" / "sweeps" / f"{file}.yaml").read_text()
-    elif Path(file).is_file():
-        text = Path(file).read_text()
-    else:
-        raise UserError(
-            f"sweep {file!r}: found no such file; expected a YAML file or one of "
-            f"{', '.join(shipped_sweeps())}"
-        )
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{file}: expected a mapping with the keys stage and space")
+    tree = shipped.read("sweep", file, shipped.SWEEPS, "keys stage and space")
     changes = parse_overrides(overrides)
     store = changes.pop("store", tree.pop("store", None))
     config = make_config(SweepConfig, with_overrides(tree, changes), file)

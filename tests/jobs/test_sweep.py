@@ -16,7 +16,8 @@ from gestray.artifacts import Stage, StageResult, open_artifact, run_stage
 from gestray.config import Config, make_config
 from gestray.errors import UserError
 from gestray.store import Folder
-from jobs.sweeps.config import SweepConfig, check_sweep, load_sweep, shipped_sweeps
+from jobs import shipped
+from jobs.sweeps.config import SweepConfig, check_sweep, load_sweep
 from jobs.sweeps.population import PopulationStudy
 from jobs.sweeps.records import front, ranked, read_records
 from jobs.sweeps.study import Assignment, Study, importances_of
@@ -74,8 +75,8 @@ def test_mistakes_are_found_before_anything_starts(changes, message):
 
 
 def test_every_shipped_sweep_is_valid():
-    assert shipped_sweeps() == ["encoder", "tokenizer"]
-    for name in shipped_sweeps():
+    assert shipped.names(shipped.SWEEPS) == ["encoder", "tokenizer"]
+    for name in shipped.names(shipped.SWEEPS):
         config, store = load_sweep(name, ["trials=3", "store=/tmp/x"])
         assert (config.trials, store) == (3, "/tmp/x")
     config, _ = load_sweep("encoder", ["search=pbt", "scheduler=none"])
