@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from gestray.corpora.take import motion_from_column
+from gestray.views import stream as stream_module
 from gestray.views.batching import BatchPlan
 from gestray.views.catalog import read_catalog, read_columns
 from gestray.views.phrases import PhraseConfig, Phrases
@@ -54,6 +57,26 @@ def test_ray_reads_the_same_batches_in_the_same_order(takes, ray_cluster, first)
     streamed = list(windows.ray_batches(lanes, first, 12, readers=2))
     assert len(streamed) == 12
     assert all(a.equals(b) for a, b in zip(local, streamed, strict=True))
+
+
+@pytest.mark.ray
+def test_reading_ahead_rests_while_training_is_busy(takes, ray_cluster, monkeypatch):
+    """Ray Data's loop, which runs in the rank, has no pause of its own."""
+    turns = []
+    unhurried = stream_module._unhurried()
+    rest = unhurried.on_execution_step
+    monkeypatch.setattr(
+        unhurried, "on_execution_step", lambda *args: (rest(*args), turns.append(time.monotonic()))
+    )
+    windows = stream(takes, Windows(WindowConfig(), "train"), pool=8)
+    batches = windows.ray_batches(range(8), 0, 200)
+    for _ in range(3):
+        next(batches)
+    time.sleep(1.0)  # what is read ahead fills up
+    began, before = time.monotonic(), len(turns)
+    time.sleep(1.0)
+    assert len(turns) - before <= (time.monotonic() - began) / stream_module.PAUSE_S + 1
+    batches.close()
 
 
 def test_blocks_of_any_size_make_exact_batches():
