@@ -37,6 +37,9 @@ import httpx
 import psutil
 from side_by_side import Comparison, alternate, main
 
+# Before this file's own folder, where `serving` would be this file.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from gestray.store import Folder
 from serving.config import ServingConfig
 from serving.keys import make_key, write_keys
