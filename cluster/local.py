@@ -34,7 +34,7 @@ import typer
 from gestray.errors import UserError
 
 START_SECONDS = 60
-STOP_SECONDS = 15
+STOP_SECONDS = 5
 OBJECT_STORE_BYTES = 200_000_000
 
 #: What a node of a known name declares when the command says nothing else. The head runs the
@@ -93,6 +93,8 @@ class LocalCluster:
         jobs: start the head's job server, for `gestray submit`.
         redis: `HOST:PORT` of a Redis that keeps the head's tables, as on Kubernetes: what then
             runs on other nodes outlives the head (`restart_head`).
+        asks_every_s: how often the head asks nodes whether they are there, as Ray does; one that
+            has not answered five times is lost.
 
     Attributes:
         address: for `RAY_ADDRESS`.
@@ -104,7 +106,11 @@ class LocalCluster:
     """
 
     def __init__(
-        self, nodes: Sequence[NodeSpec], jobs: bool = False, redis: str | None = None
+        self,
+        nodes: Sequence[NodeSpec],
+        jobs: bool = False,
+        redis: str | None = None,
+        asks_every_s: float = 3.0,
     ) -> None:
         names = [node.name for node in nodes]
         if not nodes or len(set(names)) != len(names):
@@ -119,6 +125,7 @@ class LocalCluster:
         self.address = f"127.0.0.1:{_free_port()}"
         self.job_server = f"http://127.0.0.1:{_free_port()}" if jobs else None
         self._head, self._redis = nodes[0], redis
+        self._settings = {"RAY_health_check_period_ms": f"{1000 * asks_every_s:.0f}"}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             self._start(nodes[0], head=True)
@@ -167,7 +174,7 @@ class LocalCluster:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env=self._clean_environment() | self._storage,
+                env=self._clean_environment() | self._storage | self._settings,
                 cwd=self.folder,
                 start_new_session=True,  # Ctrl-C is for us, who stop the nodes in order
             )
@@ -253,13 +260,17 @@ class LocalCluster:
 
     def stop(self) -> None:
         """Stop all nodes, the head last, and remove the cluster's files."""
-        for process in reversed(self._processes.values()):
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()  # Ray's reaper ends what it started
-                process.wait()
+        head = self._processes.pop(self._head.name, None)
+        for together in (list(self._processes.values()), [head] if head else []):
+            for process in together:
+                process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + STOP_SECONDS
+            for process in together:
+                try:
+                    process.wait(max(0.0, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    process.kill()  # Ray's reaper ends what it started
+                    process.wait()
         self._processes.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -21,6 +21,8 @@ from jobs.cluster import ENVIRONMENT
 # Ray reads these once, when the first test imports it.
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+# Ray Train looks this often whether workers have ended; of its own accord every other second.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.3")
 
 
 @pytest.fixture(scope="session")

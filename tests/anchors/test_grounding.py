@@ -264,11 +264,15 @@ def test_counts_add_up_whatever_the_engine_says(tmp_path_factory, rows, data):
         assert anchor.status != "failed" or "refused" in anchor.reason or "schema" in anchor.reason
 
 
-def test_a_hundred_thousand_phrases_stay_within_two_gigabytes(tmp_path):
-    """Of the driver alone, in a process of its own; the engine says the same to all."""
+@pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_a_hundred_thousand_phrases_stay_within_two_gigabytes(tmp_path, count):
+    """Of the driver alone, in a process of its own; the engine says the same to all.
+
+    Half a gigabyte is for what is loaded; a tenth of the phrases may take a tenth of the rest.
+    """
     script = textwrap.dedent(
         f"""
-        import json, resource, sys
+        import json
         from pathlib import Path
         import pyarrow as pa
         from tests.anchors.engines import Scripted
@@ -280,12 +284,13 @@ def test_a_hundred_thousand_phrases_stay_within_two_gigabytes(tmp_path):
         from gestray.store import Folder
 
         rows = phrases(*(f"phrase {{n}} of very many, with as many words as people say "
-                         f"between two pauses" for n in range(100_000)))
+                         f"between two pauses" for n in range({count})))
         engine = Scripted(block=64)
         grounder = LanguageModelGrounder(
             engine, load_taxonomy(), PromptConfig(), Sampling(), 1, Folder({str(tmp_path)!r}))
         count = sum(len(table) for table in grounder.ground(rows))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        # Not `ru_maxrss`, which a process inherits from the one that started it.
+        peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
         print(json.dumps([count, len(engine.asked), peak]))
         """
     )
@@ -293,8 +298,8 @@ def test_a_hundred_thousand_phrases_stay_within_two_gigabytes(tmp_path):
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stderr
-    count, asked, peak = json.loads(done.stdout)
+    answered, asked, peak = json.loads(done.stdout)
 
-    print(f"\n{count} phrases, peak {peak / 1e9:.2f} GB")
-    assert (count, asked) == (100_000, 100_000)
-    assert peak < 2e9
+    print(f"\n{answered} phrases, peak {peak / 1e9:.2f} GB")
+    assert (answered, asked) == (count, count)
+    assert peak < 0.5e9 + 1.5e9 * count / 100_000

@@ -15,7 +15,8 @@ from gestray.encoders.config import PRESETS
 from gestray.errors import UserError
 from gestray.generators.config import preset
 from gestray.store import Folder
-from jobs.pipeline import expanded, load_pipeline, shipped
+from jobs import shipped
+from jobs.pipeline import check_pipeline, expanded, load_pipeline
 from jobs.stages import stage_config
 
 # Small enough to train in seconds; what is tested is the pipeline, not the models.
@@ -60,12 +61,21 @@ STAGES = [
 
 
 def test_every_shipped_pipeline_is_valid():
-    assert shipped() == ["beat2", "demo", "generation", "generation_study", "retrieval_study"]
+    found = shipped.names(shipped.PIPELINES)
+    assert found == ["beat2", "demo", "generation", "generation_study", "retrieval_study"]
     for name, trained in (("beat2", "sma"), ("demo", "sma"), ("generation", "semges")):
         pipeline = load_pipeline(name, ["store=/tmp/x", f"{trained}.loop.steps=7"])
         assert pipeline.store == "/tmp/x"
         (stage,) = [stage for stage in pipeline.stages if stage.name == trained]
         assert stage.config["loop"]["steps"] == 7
+
+
+def test_a_language_model_grounds_where_it_is_asked_for():
+    pipeline = load_pipeline("beat2", ["grounder=vllm", "vllm_model=m"])
+    check_pipeline(pipeline)
+    (stage,) = [stage for stage in expanded(pipeline) if stage.stage == "anchors.ground"]
+    config = stage_config(stage.stage, stage.config, stage.name)
+    assert (config.grounder, config.vllm.model) == ("vllm", "m")
 
 
 def test_the_study_trains_every_preset_and_ablation_as_it_should():
@@ -157,10 +167,11 @@ def kill_when(process, sign: str) -> str:
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("thrice", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_killed_pipeline_goes_on_where_it_was(
-    synthetic_corpus, tmp_path, gestray, start, ray_cluster
+    synthetic_corpus, tmp_path, gestray, start, ray_cluster, thrice
 ):
-    """SIGKILL in training, in a data stage and in grounding; then the command again."""
+    """SIGKILL in training, in a data stage and, thrice, after grounding; then the command again."""
     file = tmp_path / "p.yaml"
     params = {"source": str(synthetic_corpus)}
     file.write_text(yaml.safe_dump({"params": params, "stages": STAGES}))
@@ -172,13 +183,16 @@ def test_a_killed_pipeline_goes_on_where_it_was(
     said = kill_when(start(*command), "anchors.verbalize")
     assert "up to date" in said.split("tokenizer.train")[0]  # ingest did not run again
     assert "train tokenizer (2 workers): 4/40" not in said  # training went on, not anew
-    said = kill_when(start(*command), "train encoder (2 workers): 6/12")
-    assert said.count("up to date") == 3
+    if thrice:
+        said = kill_when(start(*command), "train encoder (2 workers): 6/12")
+        assert said.count("up to date") == 3
 
     outcome = gestray(*command)
     assert outcome.code == 0, outcome.err
     report = outcome.json
-    assert [stage["up_to_date"] for stage in report["stages"]] == [True] * 5 + [False] * 4
+    before = 5 if thrice else 3
+    done = [stage["up_to_date"] for stage in report["stages"]]
+    assert done == [True] * before + [False] * (9 - before)
     assert all(
         stage["rows_in"] == stage["rows_out"] + stage["rows_quarantined"]
         for stage in report["stages"]
@@ -228,18 +242,26 @@ def _check_reports(gestray, store: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.s3
-@pytest.mark.vllm
+@pytest.mark.parametrize(
+    "grounder", ["rules", pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.slow])]
+)
 def test_a_real_recording_from_object_storage_to_search(
-    shared_dir, tmp_path, gestray, ray_cluster, smollm2
+    shared_dir, tmp_path, gestray, ray_cluster, request, grounder
 ):
-    """BEAT2 in S3, two workers, a real language model: ends with an index that answers."""
+    """BEAT2 in S3, two workers: ends with an index that answers.
+
+    A real language model grounds where there is time; it always does in test_vllm_grounding.
+    """
     recordings = shared_dir / "data" / "beat2" / "beat_english_v2.0.0"
     source = Folder(f"s3://gestray/{tmp_path.name}/beat_english_v2.0.0")
     source.upload(recordings)
     short = ("loop.steps=20", "loop.batch_size=16")
+    asked = [f"grounder={grounder}"]
+    if grounder == "vllm":
+        asked.append(f"vllm_model={request.getfixturevalue('smollm2')}")
     outcome = gestray(
         "run", "beat2", f"source={source.uri}", f"store=s3://gestray/{tmp_path.name}/store",
-        "split=time:0.8", "grounder=vllm", f"vllm_model={smollm2}", "--json",
+        "split=time:0.8", *asked, "--json",
         *(f"{stage}.{key}" for stage in ("tokenizer", "direct", "sma") for key in short),
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
@@ -251,7 +273,7 @@ def test_a_real_recording_from_object_storage_to_search(
     assert "2_scott_0_2_2 has no motion" in outcome.err
     counts = stages["anchors"]["metrics"]
     phrases = stages["primitives"]["rows_out"]
-    assert counts["grounder"] == "vllm"
+    assert counts["grounder"] == grounder
     assert counts["grounded"] + counts["ungrounded"] + counts["failed"] == phrases > 0
     assert stages["gestures"]["rows_out"] == phrases
 

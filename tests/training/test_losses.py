@@ -68,7 +68,7 @@ class Nodes:
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     """A head without CPUs, for the cluster's own services, and two nodes that train."""
-    with LocalCluster([NodeSpec("head", {"CPU": 0})]) as cluster:
+    with LocalCluster([NodeSpec("head", {"CPU": 0})], asks_every_s=1.0) as cluster:
         found = Nodes(cluster, [])
         found.add()
         found.add()
