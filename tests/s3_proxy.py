@@ -9,13 +9,18 @@ counted, so that a test can tell that faults did occur.
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -152,3 +157,22 @@ def faulty_s3(server: str, rate: float = 0.05, **options: object) -> Iterator[Fa
         wait(proxy.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+
+
+def gestray_through(endpoint: str, cluster: str, *arguments: object) -> dict[str, Any]:
+    """The command line as a process whose Ray workers, too, reach object storage at `endpoint`.
+
+    Returns:
+        What it prints with `--json`.
+    """
+    environment = {"AWS_ENDPOINT_URL": endpoint}
+    job = json.dumps({"runtime_env": {"env_vars": environment}})
+    ran = subprocess.run(
+        [sys.executable, "-m", "jobs.cli", *map(str, arguments), "--json"],
+        env=os.environ | environment | {"RAY_ADDRESS": cluster, "RAY_JOB_CONFIG_JSON_ENV_VAR": job},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,24 +12,9 @@ import pytest
 
 from gestray.corpora.beat2 import list_takes
 from gestray.store import Folder
-from tests.s3_proxy import FAULTS, faulty_s3
+from tests.s3_proxy import FAULTS, faulty_s3, gestray_through
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
-
-
-def ingest(source: str, out: str, cluster: str, endpoint: str) -> dict:
-    """The command line as a process whose Ray tasks, too, reach object storage at `endpoint`."""
-    environment = {"AWS_ENDPOINT_URL": endpoint}
-    job = json.dumps({"runtime_env": {"env_vars": environment}})
-    run = subprocess.run(
-        [sys.executable, "-m", "jobs.cli", "ingest", "beat2", source, "--out", out, "--json"],
-        env=os.environ | environment | {"RAY_ADDRESS": cluster, "RAY_JOB_CONFIG_JSON_ENV_VAR": job},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout.splitlines()[-1])
 
 
 def stored(folder: Folder) -> pa.Table:
@@ -41,15 +23,16 @@ def stored(folder: Folder) -> pa.Table:
 
 
 def test_faults_change_nothing_and_one_unreadable_object_costs_one_take(
-    synthetic_corpus: Path, tmp_path: Path, ray_cluster: str, s3: dict[str, str]
+    synthetic_corpus: Path, tmp_path: Path, ray_cluster: str, s3: dict[str, str], gestray
 ) -> None:
     source = Folder(f"s3://gestray/{tmp_path.name}/corpus")
     source.upload(synthetic_corpus)
     denied = list_takes(synthetic_corpus).take_ids[3]
     out = f"{source.uri}-store"
     with faulty_s3(s3["AWS_ENDPOINT_URL"], 0.05, denied=(f"/{denied}.npz",)) as proxy:
-        faulty = ingest(source.uri, out, ray_cluster, proxy.url)
-    whole = ingest(str(synthetic_corpus), str(tmp_path), ray_cluster, s3["AWS_ENDPOINT_URL"])
+        command = ("ingest", "beat2", source.uri, "--out", out)
+        faulty = gestray_through(proxy.url, ray_cluster, *command)
+    whole = gestray("ingest", "beat2", synthetic_corpus, "--out", tmp_path, "--json").json
 
     assert sum(proxy.seen[fault] for fault in FAULTS) >= 10, proxy.seen
     assert (whole["rows_in"], whole["rows_out"]) == (12, 12)

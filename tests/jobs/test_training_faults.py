@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +18,10 @@ from gestray.tokenizers.task import TokenizerTask
 from gestray.training.loop import train_alone
 from jobs.stages import stage_config
 from tests.jobs.test_sweep import TINY
-from tests.s3_proxy import FAULTS, faulty_s3
+from tests.s3_proxy import FAULTS, faulty_s3, gestray_through
 from tests.training.toy import one_thread
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
-
-
-def run(cluster: str, endpoint: str, *arguments: object) -> dict[str, Any]:
-    """The command line as a process whose Ray workers, too, reach object storage at `endpoint`."""
-    environment = {"AWS_ENDPOINT_URL": endpoint}
-    job = json.dumps({"runtime_env": {"env_vars": environment}})
-    ran = subprocess.run(
-        [sys.executable, "-m", "jobs.cli", *map(str, arguments), "--json"],
-        env=os.environ | environment | {"RAY_ADDRESS": cluster, "RAY_JOB_CONFIG_JSON_ENV_VAR": job},
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1])
 
 
 @pytest.fixture
@@ -62,7 +44,9 @@ def test_training_with_its_checkpoints_ends_whole(store, takes, ray_cluster, s3)
     settings = _flat(TINY) | {f"loop.{key}": value for key, value in loop.items()}
     command = ("tokenizer", "train", *(f"{key}={json.dumps(v)}" for key, v in settings.items()))
     with faulty_s3(s3["AWS_ENDPOINT_URL"], 0.05, stall_s=0.5) as proxy:
-        report = run(ray_cluster, proxy.url, *command, "--preset", "semges", "--store", store.uri)
+        report = gestray_through(
+            proxy.url, ray_cluster, *command, "--preset", "semges", "--store", store.uri
+        )
     assert sum(proxy.seen[fault] for fault in FAULTS) >= 5, proxy.seen
     made = Folder(report["artifact"])
     assert made.list("checkpoints") == []
@@ -90,7 +74,7 @@ def test_a_sweep_ends_whole(store, ray_cluster, s3, tmp_path):
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump(tree))
     with faulty_s3(s3["AWS_ENDPOINT_URL"], 0.05, stall_s=0.5) as proxy:
-        report = run(ray_cluster, proxy.url, "sweep", file, f"store={store.uri}")
+        report = gestray_through(proxy.url, ray_cluster, "sweep", file, f"store={store.uri}")
     assert sum(proxy.seen[fault] for fault in FAULTS) >= 10, proxy.seen
     assert report["metrics"]["trials"] == 4 and report["metrics"]["failed"] == 0
     assert report["metrics"]["best.model.codebook_size"] == 16
