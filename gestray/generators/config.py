@@ -114,8 +114,6 @@ class GeneratorConfig(Config):
         width, heads, dropout: of the transformers.
         forgets: share of training windows that know less of their past than all of it; half
             that share of the known codes is wrong, since in use they are the generator's own.
-        stays: from token to token, how much of what is drawn stays as it was. Each token is
-            still drawn as likely as it is, but neighbours do not differ by chance.
     """
 
     method: Method
@@ -126,7 +124,6 @@ class GeneratorConfig(Config):
     heads: int = Field(4, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     forgets: float = Field(0.2, ge=0, le=1)
-    stays: float = Field(0.9, ge=0, le=1)
 
     @model_validator(mode="after")
     def _fits_together(self) -> GeneratorConfig:

@@ -36,6 +36,12 @@ class Window:
     past: Tensor
     known: Tensor
 
+    def before(self, token: int) -> Tensor:
+        """Vectors (B, P, D) of the token before; zeros where nothing is known of it."""
+        if not token:
+            return torch.zeros_like(self.past[:, 0])
+        return self.past[:, token - 1] * self.known[:, token - 1, None, None]
+
 
 class Heard(nn.Module):
     """Tokens of width W of all that a window holds: `speech`, `text`, `speaker`, `past`."""

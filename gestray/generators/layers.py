@@ -75,9 +75,13 @@ class Blocks(nn.Module):
 
 
 class CodeHeads(nn.Module):
-    """Codes of all parts, level by level: each level sees what the levels before it stand for.
+    """Codes of all parts: token after token, and within each level by level.
 
-    That is how residual codes are made: a finer code means nothing without the coarser ones.
+    Drawn each by itself, the tokens of a hop would be likely one by one and together a motion
+    that nobody makes: so a token's codes depend on the vectors of the token before it, of all
+    parts. And each level sees what the levels before it stand for, since that is how residual
+    codes are made: a finer code means nothing without the coarser ones (RQ-Transformer, Lee et
+    al. 2022, has both orders too; there a transformer runs over the levels).
     """
 
     def __init__(self, parts: int, levels: int, codes: int, dim: int, width: int) -> None:
@@ -86,45 +90,60 @@ class CodeHeads(nn.Module):
         def weights(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.randn(*shape) * shape[-2] ** -0.5)
 
+        self.from_before = nn.Linear(parts * dim, parts * width)
         self.from_coarser = weights(levels, parts, dim, width)
         self.inner = weights(levels, parts, width, width)
-        self.inner_bias = nn.Parameter(torch.zeros(levels, 1, 1, parts, width))
+        self.inner_bias = nn.Parameter(torch.zeros(levels, 1, parts, width))
         self.to_logits = weights(levels, parts, width, codes)
-        self.bias = nn.Parameter(torch.zeros(levels, 1, 1, parts, codes))
+        self.bias = nn.Parameter(torch.zeros(levels, 1, parts, codes))
 
-    def level(self, level: int, hidden_BKPW: Tensor, coarser_BKPD: Tensor) -> Tensor:
-        """Logits (B, K, P, S) of a level; `coarser` is the sum of the code vectors before it."""
-        given = torch.einsum("bkpd,pdw->bkpw", coarser_BKPD, self.from_coarser[level])
-        inner = torch.einsum("bkpw,pwv->bkpv", hidden_BKPW + given, self.inner[level])
-        inner = hidden_BKPW + functional.gelu(inner + self.inner_bias[level])
-        return torch.einsum("bkpw,pws->bkps", inner, self.to_logits[level]) + self.bias[level]
+    def _after(self, hidden_NPW: Tensor, before_NPD: Tensor) -> Tensor:
+        """What is known of tokens (N, P, W) when the vectors of those before them are."""
+        return hidden_NPW + self.from_before(before_NPD.flatten(1)).view_as(hidden_NPW)
 
-    def logits(self, hidden_BKPW: Tensor, codes_BKPL: Tensor, books_LPSD: Tensor) -> list[Tensor]:
-        """Logits of every level where the true codes of coarser ones are given."""
-        coarser = hidden_BKPW.new_zeros(*hidden_BKPW.shape[:3], books_LPSD.shape[-1])
+    def _level(self, level: int, known_NPW: Tensor, coarser_NPD: Tensor) -> Tensor:
+        """Logits (N, P, S) of a level; `coarser` is the sum of the code vectors before it."""
+        given = torch.einsum("npd,pdw->npw", coarser_NPD, self.from_coarser[level])
+        inner = torch.einsum("npw,pwv->npv", known_NPW + given, self.inner[level])
+        inner = known_NPW + functional.gelu(inner + self.inner_bias[level])
+        return torch.einsum("npw,pws->nps", inner, self.to_logits[level]) + self.bias[level]
+
+    def logits(
+        self, hidden_BKPW: Tensor, before_BKPD: Tensor, codes_BKPL: Tensor, books_LPSD: Tensor
+    ) -> list[Tensor]:
+        """Logits (B, K, P, S) of every level, given the token before and the coarser codes."""
+        shape = hidden_BKPW.shape[:2]
+        known = self._after(hidden_BKPW.flatten(0, 1), before_BKPD.flatten(0, 1))
+        codes_NPL = codes_BKPL.flatten(0, 1)
+        coarser = torch.zeros_like(before_BKPD.flatten(0, 1))
         found = []
         for level in range(len(books_LPSD)):
-            found.append(self.level(level, hidden_BKPW, coarser))
-            coarser = coarser + look_up(books_LPSD[level], codes_BKPL[..., level])
+            found.append(self._level(level, known, coarser).unflatten(0, shape))
+            coarser = coarser + look_up(books_LPSD[level], codes_NPL[..., level])
         return found
 
-    def sample(self, hidden_BKPW: Tensor, books_LPSD: Tensor, noise_BKPS: Tensor | None) -> Tensor:
-        """Codes (B, K, P, L). `noise` is added to the first level's logits before the likeliest
-        code is taken; finer levels, which say how exactly, are the likeliest."""
-        coarser = hidden_BKPW.new_zeros(*hidden_BKPW.shape[:3], books_LPSD.shape[-1])
+    def draw(
+        self, hidden_BPW: Tensor, before_BPD: Tensor, books_LPSD: Tensor, noise_BPS: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Codes (B, P, L) of one token, and their vectors' sums (B, P, D).
+
+        `noise` is added to the first level's logits before the likeliest code is taken; finer
+        levels, which say how exactly, are the likeliest.
+        """
+        known, vectors = self._after(hidden_BPW, before_BPD), torch.zeros_like(before_BPD)
         chosen = []
         for level in range(len(books_LPSD)):
-            logits = self.level(level, hidden_BKPW, coarser)
-            if noise_BKPS is not None and not level:
-                logits = logits + noise_BKPS
+            logits = self._level(level, known, vectors)
+            if noise_BPS is not None and not level:
+                logits = logits + noise_BPS
             chosen.append(logits.argmax(-1))
-            coarser = coarser + look_up(books_LPSD[level], chosen[-1])
-        return torch.stack(chosen, dim=-1)
+            vectors = vectors + look_up(books_LPSD[level], chosen[-1])
+        return torch.stack(chosen, dim=-1), vectors
 
 
-def look_up(books_PSD: Tensor, codes_BKP: Tensor) -> Tensor:
-    """Vectors (B, K, P, D) of one level's codes."""
-    return books_PSD[torch.arange(len(books_PSD), device=codes_BKP.device), codes_BKP]
+def look_up(books_PSD: Tensor, codes: Tensor) -> Tensor:
+    """Vectors (…, P, D) of one level's codes (…, P)."""
+    return books_PSD[torch.arange(len(books_PSD), device=codes.device), codes]
 
 
 def vectors_of(books_LPSD: Tensor, codes_BKPL: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Shapes: see `gestray.generators.heard`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,10 @@ class Noise:
 
     codes: Tensor | None
     gate: Tensor
+
+    def of_tokens(self) -> Sequence[Tensor | None]:
+        """`codes` token by token (B, P, S)."""
+        return [None] * self.gate.shape[1] if self.codes is None else self.codes.unbind(1)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Lesson:
         codes: (B, K, P, L).
         books: vectors of all codes (L, P, S, D).
         vectors: sums over the levels of the codes' vectors (B, K, P, D).
+        before: of each token, the vectors of the one before it as the network knows them.
         score: annotators' score of each frame (B, T), −1 where unknown.
         means: whether each token means something (B, K): 0, 1, or −1 where unknown.
         motion_error: of vectors (B, K, P, D), Huber's loss of each frame of their motion (B, T).
@@ -57,6 +62,7 @@ class Lesson:
     codes: Tensor
     books: Tensor
     vectors: Tensor
+    before: Tensor
     score: Tensor
     means: Tensor
     motion_error: Callable[[Tensor], Tensor]

@@ -58,12 +58,16 @@ class SemGes(nn.Module):
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
         hidden_BKPW, _ = self(window)
-        return Answer(self.heads.sample(hidden_BKPW[:, first:last], books, noise.codes))
+        before_BPD, codes = window.before(first), []
+        for token, noise_BPS in zip(range(first, last), noise.of_tokens(), strict=True):
+            drawn, before_BPD = self.heads.draw(hidden_BKPW[:, token], before_BPD, books, noise_BPS)
+            codes.append(drawn)
+        return Answer(torch.stack(codes, dim=1))
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         hidden_BKPW, text_BKW = self(window)
         codes, books = lesson.codes, lesson.books
-        logits = self.heads.logits(hidden_BKPW, codes, books)
+        logits = self.heads.logits(hidden_BKPW, lesson.before, codes, books)
         asked_BK = (~window.known).float()
         found = {"codes": code_losses(logits, codes, asked_BK)}
         chosen_BKPD = _straight_through(logits, books)

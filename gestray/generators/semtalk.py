@@ -103,13 +103,19 @@ class SemTalk(nn.Module):
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
         random_BK = functional.pad(noise.gate, (first, len(window.known[0]) - last))
-        base, sparse, _, meaning, _ = (x[:, first:last] for x in self(window, random_BK))
-        codes = self.base_heads.sample(base, books, noise.codes)
+        base, sparse, _, meaning, _ = self(window, random_BK)
         takes_BK = meaning > self.method.threshold
-        if takes_BK.any():
-            sparse_codes = self.sparse_heads.sample(sparse, books, noise.codes)
-            codes = torch.where(takes_BK[..., None, None], sparse_codes, codes)
-        return Answer(codes, meaning)
+        before_BPD, codes = window.before(first), []
+        for token, noise_BPS in zip(range(first, last), noise.of_tokens(), strict=True):
+            given = before_BPD, books, noise_BPS
+            drawn, before_BPD = self.base_heads.draw(base[:, token], *given)
+            takes_B11 = takes_BK[:, token, None, None]
+            if takes_B11.any():
+                sparse_drawn, vectors = self.sparse_heads.draw(sparse[:, token], *given)
+                drawn = torch.where(takes_B11, sparse_drawn, drawn)
+                before_BPD = torch.where(takes_B11, vectors, before_BPD)
+            codes.append(drawn)
+        return Answer(torch.stack(codes, dim=1), meaning[:, first:last])
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         method, codes, books = self.method, lesson.codes, lesson.books
@@ -120,11 +126,10 @@ class SemTalk(nn.Module):
         # What no annotator has looked at means as much as the gate says.
         means_BK = torch.where(lesson.means >= 0, lesson.means.float(), meaning_BK.detach())
         weight_BK = 1 + method.meant_weight * means_BK
-        found = {"base": code_losses(self.base_heads.logits(base, codes, books), codes, asked_BK)}
+        given = lesson.before, codes, books
+        found = {"base": code_losses(self.base_heads.logits(base, *given), codes, asked_BK)}
         sparse_BK = asked_BK * (weight_BK if method.weighs_losses else 1)
-        found["sparse"] = code_losses(
-            self.sparse_heads.logits(sparse, codes, books), codes, sparse_BK
-        )
+        found["sparse"] = code_losses(self.sparse_heads.logits(sparse, *given), codes, sparse_BK)
         gate_loss = functional.binary_cross_entropy_with_logits(
             gate_BK, means_BK, weight_BK * known_BK, reduction="sum"
         )

@@ -103,8 +103,6 @@ class Session:
         count = len(self.listeners), tokens
         self._codes = torch.zeros(*count, parts, levels, dtype=torch.long, device=self._device)
         self._known = torch.zeros(count, dtype=torch.bool, device=self._device)
-        codes = model.config.tokenizer.codebook_size
-        self._noise = torch.stack([_gumbel((parts, codes), generator) for generator in self._draws])
 
     @property
     def frames_needed(self) -> int:
@@ -152,24 +150,15 @@ class Session:
         )
 
     def _draw(self) -> Noise:
-        """Noise of a hop: Gumbel, so that the likeliest code is one drawn (Gumbel 1954).
-
-        From token to token most of it stays: each token by itself is drawn as likely as it
-        is, and neighbours that are alike get codes that are alike.
-        """
-        stays = self.model.config.generator.stays
+        """Noise of a hop: Gumbel, so that the likeliest code is one drawn (Gumbel 1954)."""
+        config = self.model.config.tokenizer
+        shape = self.hop, len(config.parts), config.codebook_size
         gate = torch.stack([torch.rand(self.hop, generator=g) for g in self._draws])
         gate = gate.to(self._device)
-        found = []
-        for _ in range(self.hop):
-            for noise, generator in zip(self._noise, self._draws, strict=True):
-                fresh = _gumbel(tuple(noise.shape), generator)
-                renewed = torch.rand(noise.shape, generator=generator) >= stays
-                noise[renewed] = fresh[renewed]
-            found.append(self._noise.clone())
         if not self.temperature:
             return Noise(None, gate)
-        return Noise((torch.stack(found, dim=1) * self.temperature).to(self._device), gate)
+        codes = torch.stack([_gumbel(shape, generator) for generator in self._draws])
+        return Noise((codes * self.temperature).to(self._device), gate)
 
 
 def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

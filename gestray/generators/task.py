@@ -120,6 +120,12 @@ class GeneratorTask:
             past=vectors_of(books, remembered),
             known=known,
         )
+        vectors = vectors_of(books, codes)
+        so_far = torch.where(known[..., None, None], window.past, vectors)
+        before = functional.pad(so_far[:, :-1], (0, 0, 0, 0, 1, 0))
+        if self.training_draws(model):
+            # So that it listens too, and does not only go on.
+            before = before * (torch.rand(known.shape, device=device) >= forgets)[..., None, None]
         parts = self.trained.tokenizer.parts
         # A corpus's own scores say how much a frame is meant; a token means something if most
         # of its frames do.
@@ -135,7 +141,8 @@ class GeneratorTask:
         lesson = Lesson(
             codes=codes,
             books=books,
-            vectors=vectors_of(books, codes),
+            vectors=vectors,
+            before=before,
             score=score,
             means=torch.where(pooled < 0, -1, (pooled >= 0.5).long()),
             motion_error=motion_error,
