@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gestray.generators.network import Lesson
+from gestray.training.distributed import gather
+
 
 class Attention(nn.Module):
     """Multi-head attention from tokens to tokens (Vaswani et al. 2017)."""
@@ -75,70 +78,130 @@ class Blocks(nn.Module):
 
 
 class CodeHeads(nn.Module):
-    """Codes of all parts: token after token, and within each level by level.
+    """Motion of all parts, token after token: a code, and what it leaves out.
 
     Drawn each by itself, the tokens of a hop would be likely one by one and together a motion
-    that nobody makes: so a token's codes depend on the vectors of the token before it, of all
-    parts. And each level sees what the levels before it stand for, since that is how residual
-    codes are made: a finer code means nothing without the coarser ones (RQ-Transformer, Lee et
-    al. 2022, has both orders too; there a transformer runs over the levels).
+    that nobody makes: so a token depends on the vectors of the one before it, of all parts.
+
+    Which code of the first level comes next is a choice, drawn from probabilities. What it leaves
+    out decides how smoothly the motion goes on; as choices, level by level, that is learnt slowly
+    and hardly better than by chance, and as a vector it is learnt at once. So finer levels are
+    the codes nearest to the vector expected, given the token before and the code drawn: by a
+    linear rule, for motion goes on, and by layers for what is not linear.
     """
 
-    def __init__(self, parts: int, levels: int, codes: int, dim: int, width: int) -> None:
+    def __init__(self, parts: int, codes: int, dim: int, width: int) -> None:
         super().__init__()
 
         def weights(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.randn(*shape) * shape[-2] ** -0.5)
 
         self.from_before = nn.Linear(parts * dim, parts * width)
-        self.from_coarser = weights(levels, parts, dim, width)
-        self.inner = weights(levels, parts, width, width)
-        self.inner_bias = nn.Parameter(torch.zeros(levels, 1, parts, width))
-        self.to_logits = weights(levels, parts, width, codes)
-        self.bias = nn.Parameter(torch.zeros(levels, 1, parts, codes))
+        self.inner = weights(parts, width, width)
+        self.inner_bias = nn.Parameter(torch.zeros(parts, width))
+        self.to_logits = weights(parts, width, codes)
+        self.bias = nn.Parameter(torch.zeros(parts, codes))
+        self.goes_on = nn.Linear(parts * dim, parts * dim)
+        self.begins = nn.Parameter(torch.zeros(parts, dim))
+        self.keeps = nn.Parameter(torch.zeros(parts, dim, dim))
+        self.from_coarse = weights(parts, dim, width)
+        self.rest_inner = weights(parts, width, width)
+        self.rest_bias = nn.Parameter(torch.zeros(parts, width))
+        self.to_rest = nn.Parameter(torch.zeros(parts, width, dim))
 
-    def _after(self, hidden_NPW: Tensor, before_NPD: Tensor) -> Tensor:
-        """What is known of tokens (N, P, W) when the vectors of those before them are."""
-        return hidden_NPW + self.from_before(before_NPD.flatten(1)).view_as(hidden_NPW)
+    def known(self, hidden: Tensor, before: Tensor) -> Tensor:
+        """What is known of tokens (…, P, W), given the vectors (…, P, D) of those before them."""
+        return hidden + self.from_before(before.flatten(-2)).view_as(hidden)
 
-    def _level(self, level: int, known_NPW: Tensor, coarser_NPD: Tensor) -> Tensor:
-        """Logits (N, P, S) of a level; `coarser` is the sum of the code vectors before it."""
-        given = torch.einsum("npd,pdw->npw", coarser_NPD, self.from_coarser[level])
-        inner = torch.einsum("npw,pwv->npv", known_NPW + given, self.inner[level])
-        inner = known_NPW + functional.gelu(inner + self.inner_bias[level])
-        return torch.einsum("npw,pws->nps", inner, self.to_logits[level]) + self.bias[level]
+    def logits(self, known: Tensor) -> Tensor:
+        """(…, P, S) of the first level's codes."""
+        inner = functional.gelu(_each(known, self.inner) + self.inner_bias)
+        return _each(known + inner, self.to_logits) + self.bias
 
-    def logits(
-        self, hidden_BKPW: Tensor, before_BKPD: Tensor, codes_BKPL: Tensor, books_LPSD: Tensor
-    ) -> list[Tensor]:
-        """Logits (B, K, P, S) of every level, given the token before and the coarser codes."""
-        shape = hidden_BKPW.shape[:2]
-        known = self._after(hidden_BKPW.flatten(0, 1), before_BKPD.flatten(0, 1))
-        codes_NPL = codes_BKPL.flatten(0, 1)
-        coarser = torch.zeros_like(before_BKPD.flatten(0, 1))
-        found = []
-        for level in range(len(books_LPSD)):
-            found.append(self._level(level, known, coarser).unflatten(0, shape))
-            coarser = coarser + look_up(books_LPSD[level], codes_NPL[..., level])
-        return found
+    def rest(self, known: Tensor, before: Tensor, coarse: Tensor) -> Tensor:
+        """What the vectors (…, P, D) of the first level's codes leave out, as expected."""
+        before = before.flatten(-2)
+        nothing = (before == 0).all(-1, keepdim=True)
+        goes_on = self.goes_on(before).view_as(coarse) + _each(coarse, self.keeps)
+        linear = torch.where(nothing[..., None], self.begins, goes_on)
+        known = known + _each(coarse, self.from_coarse)
+        inner = functional.gelu(_each(known, self.rest_inner) + self.rest_bias)
+        return linear + _each(known + inner, self.to_rest)
+
+    @torch.no_grad()
+    def start(self, before_NPD: Tensor, coarse_NPD: Tensor, vectors_NPD: Tensor) -> None:
+        """Begin with the linear rule that is best on these tokens, of all ranks (ridge)."""
+        parts, dim = coarse_NPD.shape[1:]
+        ones = before_NPD.new_ones(len(before_NPD), 1)
+        for part in range(parts):
+            given = torch.cat([before_NPD.flatten(1), ones, coarse_NPD[:, part]], dim=1).double()
+            wanted = (vectors_NPD - coarse_NPD)[:, part].double()
+            square, product = (gather((given.T @ x)[None]).sum(0) for x in (given, wanted))
+            square += 1e-3 * square[parts * dim, parts * dim] * torch.eye(len(square)).to(square)
+            rule = torch.linalg.solve(square, product).to(self.keeps)
+            rows = slice(part * dim, (part + 1) * dim)
+            weight, bias, keeps = rule.split([parts * dim, 1, dim])
+            self.goes_on.weight[rows], self.goes_on.bias[rows] = weight.T, bias[0]
+            self.keeps[part] = keeps
+
+    def loss(self, hidden: Tensor, lesson: Lesson, weight_BK: Tensor | None = None) -> Tensor:
+        """Cross-entropy of codes in nats, and of what they leave out the share not foreseen.
+
+        Args:
+            hidden: (B, K, P, W) of the lesson's tokens.
+            weight_BK: how much each token counts; None: all alike.
+        """
+        known = self.known(hidden, lesson.before)
+        logits = self.logits(known)
+        codes_BKP = lesson.codes[..., 0]
+        lost_BKP = functional.cross_entropy(
+            logits.flatten(0, 2), codes_BKP.flatten(), reduction="none"
+        ).view(codes_BKP.shape)
+        coarse = look_up(lesson.books[0], codes_BKP)
+        rest = lesson.vectors - coarse
+        if len(lesson.books) > 1:
+            error_BKP = (self.rest(known, lesson.before, coarse) - rest).square().mean(-1)
+            lost_BKP = lost_BKP + error_BKP / rest.square().mean((0, 1, 3)).clamp(min=1e-8)
+        lost_BK = lost_BKP.mean(-1)
+        if weight_BK is None:
+            return lost_BK.mean()
+        return (lost_BK * weight_BK).sum() / weight_BK.sum().clamp(min=1e-6)
+
+    def likeliest(self, hidden: Tensor, before: Tensor, books_LPSD: Tensor) -> Tensor:
+        """Vectors (…, P, D) of the likeliest tokens, with the gradients of all codes' means.
+
+        Straight through (Bengio et al. 2013).
+        """
+        known = self.known(hidden, before)
+        likely = self.logits(known).softmax(-1)
+        hard = functional.one_hot(likely.argmax(-1), likely.shape[-1]).to(likely.dtype)
+        coarse = _each(hard + likely - likely.detach(), books_LPSD[0])
+        return coarse + self.rest(known, before, coarse) if len(books_LPSD) > 1 else coarse
 
     def draw(
         self, hidden_BPW: Tensor, before_BPD: Tensor, books_LPSD: Tensor, noise_BPS: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Codes (B, P, L) of one token, and their vectors' sums (B, P, D).
 
-        `noise` is added to the first level's logits before the likeliest code is taken; finer
-        levels, which say how exactly, are the likeliest.
+        `noise` is added to the logits before the likeliest code is taken.
         """
-        known, vectors = self._after(hidden_BPW, before_BPD), torch.zeros_like(before_BPD)
-        chosen = []
-        for level in range(len(books_LPSD)):
-            logits = self._level(level, known, vectors)
-            if noise_BPS is not None and not level:
-                logits = logits + noise_BPS
-            chosen.append(logits.argmax(-1))
-            vectors = vectors + look_up(books_LPSD[level], chosen[-1])
-        return torch.stack(chosen, dim=-1), vectors
+        known = self.known(hidden_BPW, before_BPD)
+        logits = self.logits(known)
+        codes = [(logits if noise_BPS is None else logits + noise_BPS).argmax(-1)]
+        vectors = look_up(books_LPSD[0], codes[0])
+        if len(books_LPSD) == 1:
+            return torch.stack(codes, dim=-1), vectors
+        wanted = vectors + self.rest(known, before_BPD, vectors)
+        for books_PSD in books_LPSD[1:]:
+            left_PBD = (wanted - vectors).transpose(0, 1)
+            codes.append(torch.cdist(left_PBD, books_PSD).argmin(-1).T)
+            vectors = vectors + look_up(books_PSD, codes[-1])
+        return torch.stack(codes, dim=-1), vectors
+
+
+def _each(values: Tensor, weights_PVW: Tensor) -> Tensor:
+    """Every part's values (…, P, V) by its own weights: (…, P, W)."""
+    return torch.einsum("...pv,pvw->...pw", values, weights_PVW)
 
 
 def look_up(books_PSD: Tensor, codes: Tensor) -> Tensor:
@@ -150,19 +213,3 @@ def vectors_of(books_LPSD: Tensor, codes_BKPL: Tensor) -> Tensor:
     """Sums over the levels (B, K, P, D) of the codes' vectors."""
     levels = zip(books_LPSD, codes_BKPL.unbind(-1), strict=True)
     return torch.stack([look_up(books, codes) for books, codes in levels]).sum(0)
-
-
-def code_losses(logits: list[Tensor], codes_BKPL: Tensor, weight_BK: Tensor) -> Tensor:
-    """Cross-entropy of codes in nats, a weighted mean over tokens and parts.
-
-    Level i counts 1 / (i + 1), as in SemTalk.
-    """
-    total, counts = logits[0].new_zeros(()), 0.0
-    weight = weight_BK / weight_BK.sum().clamp(min=1e-6)
-    for level, found in enumerate(logits):
-        loss_BKP = functional.cross_entropy(
-            found.flatten(0, 2), codes_BKPL[..., level].flatten(), reduction="none"
-        ).view(found.shape[:3])
-        total = total + (loss_BKP.mean(-1) * weight).sum() / (level + 1)
-        counts += 1 / (level + 1)
-    return total / counts

@@ -38,6 +38,7 @@ class CodeGenerator(nn.Module):
         self.tokens = generator.chunk.tokens(tokenizer.frames_per_token)
         self.features = built(generator.speech)
         self.tokenizer = MotionTokenizer(tokenizer).requires_grad_(False)
+        self.tokenizer.beam = 1  # training encodes every batch anew
         network = SemGes if isinstance(generator.method, SemGesConfig) else SemTalk
         self._network = network(config, self.features.width, sum(self.tokens))
         self.eval()

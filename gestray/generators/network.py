@@ -46,19 +46,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What was really done in a window.
+    """What was really done in the hop of a window. Here K counts the hop's tokens alone, and T
+    their frames: what a window holds before and after them is there to be heard.
 
     Args:
+        asked: which of the window's tokens they are.
         codes: (B, K, P, L).
         books: vectors of all codes (L, P, S, D).
         vectors: sums over the levels of the codes' vectors (B, K, P, D).
         before: of each token, the vectors of the one before it as the network knows them.
         score: annotators' score of each frame (B, T), −1 where unknown.
-        means: whether each token means something (B, K): 0, 1, or −1 where unknown.
+        means: whether each token of the whole window means something: 0, 1, or −1 where unknown.
         motion_error: of vectors (B, K, P, D), Huber's loss of each frame of their motion (B, T).
         step: of training; seeds what must be the same on all ranks.
     """
 
+    asked: slice
     codes: Tensor
     books: Tensor
     vectors: Tensor

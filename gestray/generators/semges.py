@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from gestray.generators.config import SemGesConfig, TrainedGenerator
 from gestray.generators.heard import Heard, Window
-from gestray.generators.layers import Blocks, CodeHeads, code_losses
+from gestray.generators.layers import Blocks, CodeHeads
 from gestray.generators.network import Answer, Lesson, Noise
 
 
@@ -42,9 +42,7 @@ class SemGes(nn.Module):
         self.text = Blocks(max(1, self.method.layers // 2), *sizes)
         self.fusion = Blocks(self.method.layers, *sizes, crosses=True)
         self.to_parts = nn.Linear(width, parts * width)
-        self.heads = CodeHeads(
-            parts, tokenizer.quantizers, tokenizer.codebook_size, tokenizer.code_dim, width
-        )
+        self.heads = CodeHeads(parts, tokenizer.codebook_size, tokenizer.code_dim, width)
         self.to_motion = nn.Linear(width, parts * tokenizer.code_dim)
 
     def forward(self, window: Window) -> tuple[Tensor, Tensor]:
@@ -65,15 +63,12 @@ class SemGes(nn.Module):
         return Answer(torch.stack(codes, dim=1))
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
-        hidden_BKPW, text_BKW = self(window)
-        codes, books = lesson.codes, lesson.books
-        logits = self.heads.logits(hidden_BKPW, lesson.before, codes, books)
-        asked_BK = (~window.known).float()
-        found = {"codes": code_losses(logits, codes, asked_BK)}
-        chosen_BKPD = _straight_through(logits, books)
+        hidden_BKPW, text_BKW = (x[:, lesson.asked] for x in self(window))
+        found = {"codes": self.heads.loss(hidden_BKPW, lesson)}
+        chosen_BKPD = self.heads.likeliest(hidden_BKPW, lesson.before, lesson.books)
         wanted_BKPD = lesson.vectors
-        error_BK = (chosen_BKPD - wanted_BKPD).square().mean((2, 3)) / wanted_BKPD.var()
-        found["quantization"] = found["codes"] + _mean(error_BK, asked_BK)
+        error = (chosen_BKPD - wanted_BKPD).square().mean() / wanted_BKPD.var()
+        found["quantization"] = found["codes"] + error
         if self.method.coherence:
             said = self.to_motion(text_BKW).unflatten(-1, wanted_BKPD.shape[2:])
             apart_BK = (1 - functional.cosine_similarity(said, wanted_BKPD, dim=-1)).sum(-1)
@@ -84,9 +79,7 @@ class SemGes(nn.Module):
             weight_BT = torch.where(
                 score_BT < 0, 1.0, score_BT.clamp(min=self.method.plain_relevance)
             )
-            asked_BT = asked_BK.repeat_interleave(score_BT.shape[1] // asked_BK.shape[1], dim=1)
-            huber_BT = lesson.motion_error(chosen_BKPD)
-            found["relevance"] = _mean(huber_BT * weight_BT, asked_BT)
+            found["relevance"] = (lesson.motion_error(chosen_BKPD) * weight_BT).mean()
         found["loss"] = sum(
             (getattr(self.method, name) * found[name] for name in _TERMS if name in found),
             start=hidden_BKPW.new_zeros(()),
@@ -95,19 +88,3 @@ class SemGes(nn.Module):
 
 
 _TERMS = ("quantization", "coherence", "relevance")
-
-
-def _straight_through(logits: list[Tensor], books_LPSD: Tensor) -> Tensor:
-    """Vectors (B, K, P, D) of the likeliest codes, with the gradients of all codes' means."""
-    total: Tensor | None = None
-    for found_BKPS, books_PSD in zip(logits, books_LPSD, strict=True):
-        likely = found_BKPS.softmax(-1)
-        hard = functional.one_hot(found_BKPS.argmax(-1), likely.shape[-1]).to(likely.dtype)
-        vectors = torch.einsum("bkps,psd->bkpd", hard + likely - likely.detach(), books_PSD)
-        total = vectors if total is None else total + vectors
-    assert total is not None
-    return total
-
-
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    return (values * weight).sum() / weight.sum().clamp(min=1e-6)

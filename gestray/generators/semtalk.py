@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from gestray.generators.config import SemTalkConfig, TrainedGenerator
 from gestray.generators.heard import Heard, Window
-from gestray.generators.layers import Blocks, CodeHeads, code_losses
+from gestray.generators.layers import Blocks, CodeHeads
 from gestray.generators.network import Answer, Lesson, Noise
 from gestray.training.distributed import gather
 
@@ -71,7 +71,7 @@ class SemTalk(nn.Module):
         self.gate = Gate(config, speech_width, tokens)
         self.meaning = Blocks(layers + 1, *sizes)
         self.mix = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
-        codes = (tokenizer.quantizers, tokenizer.codebook_size, tokenizer.code_dim, width)
+        codes = (tokenizer.codebook_size, tokenizer.code_dim, width)
         self.base_heads = CodeHeads(len(parts), *codes)
         self.sparse_heads = CodeHeads(len(parts), *codes)
 
@@ -118,18 +118,16 @@ class SemTalk(nn.Module):
         return Answer(torch.stack(codes, dim=1), meaning[:, first:last])
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
-        method, codes, books = self.method, lesson.codes, lesson.books
-        random_BK = torch.rand(window.known.shape, device=codes.device)
+        method, asked = self.method, lesson.asked
+        random_BK = torch.rand(window.known.shape, device=window.known.device)
         base, sparse, gate_BK, meaning_BK, rhythm = self(window, random_BK)
-        asked_BK = (~window.known).float()
         known_BK = (lesson.means >= 0).float()
         # What no annotator has looked at means as much as the gate says.
         means_BK = torch.where(lesson.means >= 0, lesson.means.float(), meaning_BK.detach())
         weight_BK = 1 + method.meant_weight * means_BK
-        given = lesson.before, codes, books
-        found = {"base": code_losses(self.base_heads.logits(base, *given), codes, asked_BK)}
-        sparse_BK = asked_BK * (weight_BK if method.weighs_losses else 1)
-        found["sparse"] = code_losses(self.sparse_heads.logits(sparse, *given), codes, sparse_BK)
+        found = {"base": self.base_heads.loss(base[:, asked], lesson)}
+        sparse_BK = weight_BK[:, asked] if method.weighs_losses else None
+        found["sparse"] = self.sparse_heads.loss(sparse[:, asked], lesson, sparse_BK)
         gate_loss = functional.binary_cross_entropy_with_logits(
             gate_BK, means_BK, weight_BK * known_BK, reduction="sum"
         )

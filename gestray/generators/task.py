@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +14,7 @@ from torch.nn import functional
 
 from gestray.generators.config import GeneratorTraining, TrainedGenerator
 from gestray.generators.heard import Window
-from gestray.generators.layers import vectors_of
+from gestray.generators.layers import Blocks, CodeHeads, look_up, vectors_of
 from gestray.generators.model import CodeGenerator
 from gestray.generators.network import Lesson
 from gestray.generators.semtalk import SemTalk
@@ -26,6 +28,7 @@ from gestray.views.frames import stack_frames
 
 # Share of windows whose speaker is kept from the generator, so that it can do without.
 _NOBODY = 0.1
+START_WINDOWS = 1024
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,31 @@ class GeneratorTask:
         return model
 
     def start(self, model: nn.Module, batches: Iterator[Batch]) -> None:
-        """Nothing: the weights start at random."""
+        """How motion goes on, of `START_WINDOWS` windows of all ranks: see `CodeHeads.start`."""
+        assert isinstance(model, CodeGenerator)
+        books, loop = model.books, self.config.loop
+        if len(books) == 1:
+            return  # nothing is left out
+        before, coarse, vectors = [], [], []
+        wanted = math.ceil(START_WINDOWS * loop.accumulate / loop.batch_size)
+        for batch in itertools.islice(batches, wanted):
+            _, codes = self._codes(model, batch)
+            of_windows = vectors_of(books, codes)
+            before.append(of_windows[:, :-1].flatten(0, 1))
+            vectors.append(of_windows[:, 1:].flatten(0, 1))
+            coarse.append(look_up(books[0], codes[:, 1:, :, 0]).flatten(0, 1))
+        for heads in model.modules():
+            if isinstance(heads, CodeHeads):
+                heads.start(torch.cat(before), torch.cat(coarse), torch.cat(vectors))
+
+    def _codes(self, model: CodeGenerator, batch: Batch) -> tuple[Frames, Tensor]:
+        """Frames of the windows of a batch, and their codes (B, K, P, L)."""
+        motion = {name: batch[name] for name in columns_of(self.trained.tokenizer.parts)}
+        recorded, by_part = model.tokenizer.codes_of(**motion)
+        return recorded, torch.stack(list(by_part.values()), dim=2)
 
     def compiled(self, model: nn.Module) -> Iterator[nn.Module]:
         """The transformers and the heads; words are looked up outside of them."""
-        from gestray.generators.layers import Blocks, CodeHeads
-
         return (part for part in model.modules() if isinstance(part, Blocks | CodeHeads))
 
     def collate(self, rows: pa.Table) -> Batch:
@@ -86,9 +108,7 @@ class GeneratorTask:
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(model, CodeGenerator)
-        motion = {name: batch[name] for name in columns_of(self.trained.tokenizer.parts)}
-        recorded, by_part = model.tokenizer.codes_of(**motion)
-        codes = torch.stack(list(by_part.values()), dim=2)
+        recorded, codes = self._codes(model, batch)
         window, lesson = self._window(model, batch, codes, recorded, step)
         losses = model.network.losses(window, lesson)
         return losses.pop("loss"), losses
@@ -96,21 +116,22 @@ class GeneratorTask:
     def _window(
         self, model: CodeGenerator, batch: Batch, codes: Tensor, recorded: Frames, step: int
     ) -> tuple[Window, Lesson]:
-        past, books = model.tokens[0], model.books
+        (past, hop, _), books = model.tokens, model.books
         batch_size, tokens = codes.shape[:2]
         device, forgets = codes.device, self.config.model.forgets
-        # How much of its past each window knows: all of it, or by chance less.
-        less = (torch.rand(batch_size, device=device) * past).long()
+        # How much of its past each window knows: all of it, or by chance only the latest.
+        first = past - (torch.rand(batch_size, device=device) * past).long()
         begins = torch.rand(batch_size, device=device) < forgets
-        known = torch.arange(tokens, device=device) < torch.where(begins, less, past)[:, None]
+        first = torch.where(begins, first, 0)
         # Some of it as it never was: in use, it is what the generator did.
         others = codes[torch.randperm(batch_size, device=device)]
         wrong = torch.rand(batch_size, tokens, device=device) < forgets / 2
         remembered = torch.where(wrong[..., None, None], others, codes)
         nobody = torch.rand(batch_size, device=device) < _NOBODY
         if not self.training_draws(model):
-            known = (torch.arange(tokens, device=device) < past).expand(batch_size, -1)
-            remembered, nobody = codes, torch.zeros_like(nobody)
+            first, remembered, nobody = torch.zeros_like(first), codes, torch.zeros_like(nobody)
+        token = torch.arange(tokens, device=device)
+        known = (token >= first[:, None]) & (token < past)
         window = Window(
             speech=batch["speech"],
             about=batch["about"],
@@ -121,8 +142,7 @@ class GeneratorTask:
             known=known,
         )
         vectors = vectors_of(books, codes)
-        so_far = torch.where(known[..., None, None], window.past, vectors)
-        before = functional.pad(so_far[:, :-1], (0, 0, 0, 0, 1, 0))
+        before = functional.pad(vectors[:, :-1], (0, 0, 0, 0, 1, 0))
         if self.training_draws(model):
             # So that it listens too, and does not only go on.
             before = before * (torch.rand(known.shape, device=device) >= forgets)[..., None, None]
@@ -131,19 +151,23 @@ class GeneratorTask:
         # of its frames do.
         score, means = batch["meaning"].unbind(-1)
         pooled = means.unflatten(1, (tokens, -1)).mean(2)
+        per_token = self.trained.tokenizer.frames_per_token
+        frames = slice(past * per_token, (past + hop) * per_token)
 
-        def motion_error(vectors: Tensor) -> Tensor:
-            named: dict[str, Tensor] = {
-                part: vectors[:, :, number] for number, part in enumerate(parts)
-            }
-            return huber(model.tokenizer.frames_of(named), recorded, parts)
+        asked = slice(past, past + hop)
+
+        def motion_error(of_asked: Tensor) -> Tensor:
+            whole = torch.cat([vectors[:, :past], of_asked, vectors[:, past + hop :]], dim=1)
+            named = {part: whole[:, :, number] for number, part in enumerate(parts)}
+            return huber(model.tokenizer.frames_of(named), recorded, parts)[:, frames]
 
         lesson = Lesson(
-            codes=codes,
+            asked=asked,
+            codes=codes[:, asked],
             books=books,
-            vectors=vectors,
-            before=before,
-            score=score,
+            vectors=vectors[:, asked],
+            before=before[:, asked],
+            score=score[:, frames],
             means=torch.where(pooled < 0, -1, (pooled >= 0.5).long()),
             motion_error=motion_error,
             step=step,

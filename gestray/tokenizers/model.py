@@ -181,7 +181,8 @@ class MotionTokenizer(nn.Module):
         Unlike `encode`, translation counts from where it says. In evaluation mode.
         """
         recorded = self._recorded(self._checked(poses, trans, expressions, whole_tokens=True))
-        return recorded, {part: stream.encode(recorded) for part, stream in self._streams()}
+        codes = {part: stream.encode(recorded, self.beam) for part, stream in self._streams()}
+        return recorded, codes
 
     def decode(self, codes: dict[str, Tensor]) -> Tensor:
         """Poses, axis-angle (B, T, 165), of codes: those of `decode_motion`."""
