@@ -17,13 +17,15 @@ from torch import Tensor
 
 from gestray.generators.contract import Gesturing
 from gestray.generators.heard import Window
+from gestray.generators.joins import Joins
 from gestray.generators.layers import vectors_of
 from gestray.generators.network import Answer, Noise
 from gestray.generators.windows import check_times
 from gestray.generators.words import frames_of_words, spoken_form, word_rows
 from gestray.speech.features import FRAMES_PER_S, Sound, SpeechFeatures, end_of_frame, frames_in
 from gestray.speech.words import Word
-from gestray.tokenizers.model import MotionTokenizer
+from gestray.tokenizers.model import MotionTokenizer, as_motion
+from gestray.tokenizers.parts import Frames
 
 if TYPE_CHECKING:
     from gestray.generators.model import CodeGenerator
@@ -179,6 +181,7 @@ class MotionDecoder:
         self._codes: Tensor | None = None  # (B, K, P, L): those that decoding still looks at
         self._meaning: Tensor | None = None
         self._given = 0  # of them, tokens whose frames were given
+        self._joins = Joins(tokenizer.config.frames_per_token)
 
     def push(self, answer: Answer) -> Gesturing | None:
         """Take codes; motion (B, T, …) of the tokens that are final now, None where none is."""
@@ -198,22 +201,27 @@ class MotionDecoder:
             return None
         parts = self.tokenizer.config.parts
         per_token = self.tokenizer.config.frames_per_token
-        motion = self.tokenizer.decode_motion(
+        decoded = self.tokenizer.decode_frames(
             {part: self._codes[:, :, number] for number, part in enumerate(parts)}
         )
         frames = slice(first * per_token, last * per_token)
+        new = Frames(
+            decoded.rotations[:, frames],
+            {name: extra[:, frames] for name, extra in decoded.extras.items()},
+        )
+        motion = as_motion(self._joins(new))
 
-        def cut(values: Tensor | None) -> np.ndarray | None:
-            return None if values is None else values[:, frames].cpu().numpy()
+        def of(values: Tensor | None) -> np.ndarray | None:
+            return None if values is None else values.cpu().numpy()
 
         meaning = None
         if self._meaning is not None:
             meaning = (
                 self._meaning[:, first:last].repeat_interleave(per_token, 1).float().cpu().numpy()
             )
-        poses = cut(motion.poses)
+        poses = of(motion.poses)
         assert poses is not None
-        found = Gesturing(poses, cut(motion.translation), cut(motion.expressions), meaning)
+        found = Gesturing(poses, of(motion.translation), of(motion.expressions), meaning)
         forgotten = max(0, last - self.back)
         self._codes = self._codes[:, forgotten:]
         if self._meaning is not None:

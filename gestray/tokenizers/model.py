@@ -195,9 +195,13 @@ class MotionTokenizer(nn.Module):
         Raises:
             UserError: the codes are of other parts, shapes or codebooks.
         """
+        return as_motion(self.decode_frames(codes))
+
+    @torch.no_grad()
+    def decode_frames(self, codes: dict[str, Tensor]) -> Frames:
+        """What `decode_motion` makes motion of."""
         self._check_codes(codes)
-        found = {part: stream.decode(codes[part]) for part, stream in self._streams()}
-        return _as_motion(self._assemble(found))
+        return self._assemble({part: s.decode(codes[part]) for part, s in self._streams()})
 
     def frames_of(self, vectors: dict[str, Tensor]) -> Frames:
         """Frames of vectors per part (B, K, D) in the place of those of codes, with gradients."""
@@ -342,7 +346,8 @@ class MotionTokenizer(nn.Module):
                 )
 
 
-def _as_motion(frames: Frames) -> Motion:
+def as_motion(frames: Frames) -> Motion:
+    """Frames with axis-angle poses and, of contacts, probabilities."""
     contacts = frames.extras.get("contacts")
     return Motion(
         poses=matrix_to_axis_angle(frames.rotations.float()).flatten(-2),
