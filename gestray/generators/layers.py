@@ -87,8 +87,12 @@ class CodeHeads(nn.Module):
     out decides how smoothly the motion goes on; as choices, level by level, that is learnt slowly
     and hardly better than by chance, and as a vector it is learnt at once. So finer levels are
     the codes nearest to the vector expected, given the token before and the code drawn: by a
-    linear rule, for motion goes on, and by layers for what is not linear.
+    linear rule, for motion goes on, and by layers for what is not linear. How that rule errs is
+    kept as a covariance, and drawn from: expected vectors alone would move less than people do,
+    and noise without that form would make them tremble.
     """
+
+    spread: Tensor
 
     def __init__(self, parts: int, codes: int, dim: int, width: int) -> None:
         super().__init__()
@@ -104,6 +108,7 @@ class CodeHeads(nn.Module):
         self.goes_on = nn.Linear(parts * dim, parts * dim)
         self.begins = nn.Parameter(torch.zeros(parts, dim))
         self.keeps = nn.Parameter(torch.zeros(parts, dim, dim))
+        self.register_buffer("spread", torch.zeros(parts, dim, dim))
         self.from_coarse = weights(parts, dim, width)
         self.rest_inner = weights(parts, width, width)
         self.rest_bias = nn.Parameter(torch.zeros(parts, width))
@@ -137,12 +142,17 @@ class CodeHeads(nn.Module):
             given = torch.cat([before_NPD.flatten(1), ones, coarse_NPD[:, part]], dim=1).double()
             wanted = (vectors_NPD - coarse_NPD)[:, part].double()
             square, product = (gather((given.T @ x)[None]).sum(0) for x in (given, wanted))
-            square += 1e-3 * square[parts * dim, parts * dim] * torch.eye(len(square)).to(square)
+            count = float(square[parts * dim, parts * dim])
+            square += 1e-3 * count * torch.eye(len(square)).to(square)
             rule = torch.linalg.solve(square, product).to(self.keeps)
             rows = slice(part * dim, (part + 1) * dim)
             weight, bias, keeps = rule.split([parts * dim, 1, dim])
             self.goes_on.weight[rows], self.goes_on.bias[rows] = weight.T, bias[0]
             self.keeps[part] = keeps
+            error = wanted - given @ rule.double()
+            covariance = gather((error.T @ error)[None]).sum(0) / count
+            covariance += 1e-9 * torch.eye(dim).to(covariance)
+            self.spread[part] = torch.linalg.cholesky(covariance).T
 
     def loss(self, hidden: Tensor, lesson: Lesson, weight_BK: Tensor | None = None) -> Tensor:
         """Cross-entropy of codes in nats, and of what they leave out the share not foreseen.
@@ -179,23 +189,28 @@ class CodeHeads(nn.Module):
         return coarse + self.rest(known, before, coarse) if len(books_LPSD) > 1 else coarse
 
     def draw(
-        self, hidden_BPW: Tensor, before_BPD: Tensor, books_LPSD: Tensor, noise_BPS: Tensor | None
+        self,
+        hidden_BPW: Tensor,
+        before_BPD: Tensor,
+        books_LPSD: Tensor,
+        gumbel_BPS: Tensor,
+        normal_BPD: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Codes (B, P, L) of one token, and their vectors' sums (B, P, D).
 
-        `noise` is added to the logits before the likeliest code is taken.
+        The noise of either kind is drawn by the caller, times a temperature: `gumbel` is added to
+        the logits before the likeliest code is taken, `normal` is spread as the linear rule errs.
         """
         known = self.known(hidden_BPW, before_BPD)
-        logits = self.logits(known)
-        codes = [(logits if noise_BPS is None else logits + noise_BPS).argmax(-1)]
+        codes = [(self.logits(known) + gumbel_BPS).argmax(-1)]
         vectors = look_up(books_LPSD[0], codes[0])
-        if len(books_LPSD) == 1:
-            return torch.stack(codes, dim=-1), vectors
-        wanted = vectors + self.rest(known, before_BPD, vectors)
-        for books_PSD in books_LPSD[1:]:
-            left_PBD = (wanted - vectors).transpose(0, 1)
-            codes.append(torch.cdist(left_PBD, books_PSD).argmin(-1).T)
-            vectors = vectors + look_up(books_PSD, codes[-1])
+        if len(books_LPSD) > 1:
+            rest = self.rest(known, before_BPD, vectors)
+            wanted = vectors + rest + _each(normal_BPD, self.spread)
+            for books_PSD in books_LPSD[1:]:
+                left_PBD = (wanted - vectors).transpose(0, 1)
+                codes.append(torch.cdist(left_PBD, books_PSD).argmin(-1).T)
+                vectors = vectors + look_up(books_PSD, codes[-1])
         return torch.stack(codes, dim=-1), vectors
 
 

@@ -5,7 +5,7 @@ Shapes: see `gestray.generators.heard`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,19 +16,21 @@ from gestray.generators.heard import Window
 
 @dataclass(frozen=True)
 class Noise:
-    """What is drawn for the tokens that are asked for.
+    """What is drawn for the tokens that are asked for, times the temperature; zeros draw nothing.
 
     Args:
-        codes: added to the logits of the first level (B, K, P, S); None: the likeliest code.
+        codes: Gumbel noise, for the logits of the first level (B, K, P, S).
+        rest: normal noise, for what its codes leave out (B, K, P, D).
         gate: uniform in [0, 1) (B, K), for methods that draw by themselves.
     """
 
-    codes: Tensor | None
+    codes: Tensor
+    rest: Tensor
     gate: Tensor
 
-    def of_tokens(self) -> Sequence[Tensor | None]:
-        """`codes` token by token (B, P, S)."""
-        return [None] * self.gate.shape[1] if self.codes is None else self.codes.unbind(1)
+    def of_tokens(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """`codes` and `rest` token by token (B, P, …)."""
+        return zip(self.codes.unbind(1), self.rest.unbind(1), strict=True)
 
 
 @dataclass(frozen=True)

@@ -51,14 +51,14 @@ class SemGes(nn.Module):
         text_BKW = self.text(heard.text(window))
         fused_BKW = heard.speech(window) + heard.speaker(window) + heard.past(window)
         fused_BKW = self.fusion(fused_BKW, text_BKW)
-        parts = self.heads.inner.shape[1]
+        parts = len(self.heads.inner)
         return self.to_parts(fused_BKW).unflatten(-1, (parts, -1)), text_BKW
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
         hidden_BKPW, _ = self(window)
         before_BPD, codes = window.before(first), []
-        for token, noise_BPS in zip(range(first, last), noise.of_tokens(), strict=True):
-            drawn, before_BPD = self.heads.draw(hidden_BKPW[:, token], before_BPD, books, noise_BPS)
+        for token, chance in zip(range(first, last), noise.of_tokens(), strict=True):
+            drawn, before_BPD = self.heads.draw(hidden_BKPW[:, token], before_BPD, books, *chance)
             codes.append(drawn)
         return Answer(torch.stack(codes, dim=1))
 

@@ -106,8 +106,8 @@ class SemTalk(nn.Module):
         base, sparse, _, meaning, _ = self(window, random_BK)
         takes_BK = meaning > self.method.threshold
         before_BPD, codes = window.before(first), []
-        for token, noise_BPS in zip(range(first, last), noise.of_tokens(), strict=True):
-            given = before_BPD, books, noise_BPS
+        for token, chance in zip(range(first, last), noise.of_tokens(), strict=True):
+            given = before_BPD, books, *chance
             drawn, before_BPD = self.base_heads.draw(base[:, token], *given)
             takes_B11 = takes_BK[:, token, None, None]
             if takes_B11.any():

@@ -154,13 +154,16 @@ class Session:
     def _draw(self) -> Noise:
         """Noise of a hop: Gumbel, so that the likeliest code is one drawn (Gumbel 1954)."""
         config = self.model.config.tokenizer
-        shape = self.hop, len(config.parts), config.codebook_size
-        gate = torch.stack([torch.rand(self.hop, generator=g) for g in self._draws])
-        gate = gate.to(self._device)
-        if not self.temperature:
-            return Noise(None, gate)
-        codes = torch.stack([_gumbel(shape, generator) for generator in self._draws])
-        return Noise((codes * self.temperature).to(self._device), gate)
+        of_parts = self.hop, len(config.parts)
+        codes, rest, gate = (
+            torch.stack([draw(generator) for generator in self._draws]).to(self._device)
+            for draw in (
+                lambda g: _gumbel((*of_parts, config.codebook_size), g),
+                lambda g: torch.randn((*of_parts, config.code_dim), generator=g),
+                lambda g: torch.rand(self.hop, generator=g),
+            )
+        )
+        return Noise(codes * self.temperature, rest * self.temperature, gate)
 
 
 def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 
 from gestray.errors import UserError
 from gestray.generators.contract import Gesturing, Speech
+from gestray.generators.joins import Joins
 from gestray.generators.model import CodeGenerator
 from gestray.generators.network import Answer
 from gestray.generators.session import MotionDecoder
@@ -19,7 +20,7 @@ from gestray.speech.audio import SAMPLE_RATE
 from gestray.speech.features import frames_in
 from gestray.speech.words import Word, words_of_text
 from gestray.tokenizers.config import TokenizerConfig
-from gestray.tokenizers.model import MotionTokenizer
+from gestray.tokenizers.model import MotionTokenizer, as_motion
 
 
 def speech(seconds: float, seed: int = 0) -> Speech:
@@ -194,7 +195,8 @@ def test_codes_decoded_as_they_come_are_those_of_the_whole(causal, depth):
         if value.is_floating_point():
             value.copy_(torch.randn_like(value) * (0.3 if "weight" in name else 0.1))
     codes = torch.randint(16, (1, 40, 2, 2))
-    whole = tokenizer.decode({"body": codes[:, :, 0], "hands": codes[:, :, 1]})[0].numpy()
+    frames = tokenizer.decode_frames({"body": codes[:, :, 0], "hands": codes[:, :, 1]})
+    whole = as_motion(Joins(config.frames_per_token)(frames)).poses[0].numpy()
     decoder, found, largest = MotionDecoder(tokenizer), [], 0
     for first in range(0, 40, 5):
         moved = decoder.push(Answer(codes[:, first : first + 5]))

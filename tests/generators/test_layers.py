@@ -1,0 +1,76 @@
+"""What a code leaves out is foreseen: a linear rule from the start, found by least squares."""
+
+from __future__ import annotations
+
+import torch
+
+from gestray.generators.layers import CodeHeads, look_up
+
+PARTS, CODES, DIM, WIDTH = 2, 8, 3, 16
+
+
+def linear_process(tokens: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Vectors that follow from the ones before and from codes, by a rule; (N, P, D) each."""
+    generator = torch.Generator().manual_seed(0)
+    before = torch.randn(tokens, PARTS, DIM, generator=generator)
+    books = torch.randn(PARTS, CODES, DIM, generator=generator)
+    coarse = look_up(books, torch.randint(CODES, (tokens, PARTS), generator=generator))
+    rule = 0.3 * torch.randn(PARTS * DIM, PARTS * DIM, generator=generator)
+    vectors = 0.6 * coarse + (before.flatten(1) @ rule).view_as(before) + 0.1
+    return before, coarse, vectors
+
+
+def test_the_start_finds_a_linear_rule() -> None:
+    torch.manual_seed(0)
+    heads = CodeHeads(PARTS, CODES, DIM, WIDTH)
+    before, coarse, vectors = linear_process(4000)
+    known = heads.known(torch.randn(4000, PARTS, WIDTH), before)
+    share = ((vectors - coarse) - heads.rest(known, before, coarse)).square().mean()
+    assert share > 0.1, "there is something to be found"
+    heads.start(before, coarse, vectors)
+    error = ((vectors - coarse) - heads.rest(known, before, coarse)).square().mean()
+    assert error < 1e-4 * share
+
+
+def test_without_a_token_before_a_code_is_what_it_stands_for() -> None:
+    torch.manual_seed(0)
+    heads = CodeHeads(PARTS, CODES, DIM, WIDTH)
+    before, coarse, vectors = linear_process(500)
+    heads.start(before, coarse, vectors)
+    nothing = torch.zeros_like(before)
+    rest = heads.rest(heads.known(torch.zeros(500, PARTS, WIDTH), nothing), nothing, coarse)
+    assert torch.equal(rest, torch.zeros_like(rest))
+
+
+def test_drawn_finer_codes_are_those_nearest_to_what_is_foreseen() -> None:
+    torch.manual_seed(0)
+    heads = CodeHeads(PARTS, CODES, DIM, WIDTH)
+    before, coarse, vectors = linear_process(500)
+    heads.start(before, coarse, vectors)
+    books = (
+        torch.randn(4, PARTS, CODES, DIM) * torch.tensor([1, 0.5, 0.25, 0.1])[:, None, None, None]
+    )
+    hidden = torch.randn(6, PARTS, WIDTH)
+    with torch.no_grad():
+        codes, found = heads.draw(hidden, before[:6], books, *none)
+        known = heads.known(hidden, before[:6])
+        assert torch.equal(codes[..., 0], heads.logits(known).argmax(-1))
+        left = heads.rest(known, before[:6], look_up(books[0], codes[..., 0]))
+    for level in range(1, 4):
+        for part in range(PARTS):
+            apart = (left[:, part, None] - books[level, part]).norm(dim=-1)
+            assert torch.equal(codes[:, part, level], apart.argmin(-1))
+        left = left - look_up(books[level], codes[..., level])
+    summed = sum(look_up(books[level], codes[..., level]) for level in range(4))
+    assert torch.allclose(found, summed, atol=1e-6)
+
+
+def test_noise_is_spread_as_the_rule_errs() -> None:
+    torch.manual_seed(0)
+    heads = CodeHeads(PARTS, CODES, DIM, WIDTH)
+    before, coarse, vectors = linear_process(20_000)
+    form = torch.tensor([[0.3, 0.0, 0.0], [0.2, 0.1, 0.0], [0.0, -0.1, 0.05]])
+    heads.start(before, coarse, vectors + torch.randn_like(vectors) @ form.T)
+    for part in range(PARTS):
+        covariance = heads.spread[part].T @ heads.spread[part]
+        assert torch.allclose(covariance, form @ form.T, atol=4e-3)
