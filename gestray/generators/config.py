@@ -176,7 +176,7 @@ def preset(name: str, size: Literal["small", "paper"] = "small") -> GeneratorTra
         raise UserError(f"generator preset {name!r} is unknown; known: {', '.join(methods)}")
     if size == "small":
         loop = LoopConfig(
-            steps=600, batch_size=64, learning_rate=1e-3, weight_decay=1e-2, warmup_steps=30
+            steps=1000, batch_size=64, learning_rate=2e-3, weight_decay=1e-2, warmup_steps=30
         )
         return GeneratorTraining(model=GeneratorConfig(method=methods[name]()), loop=loop)
     sizes: dict[str, dict[str, Any]] = {

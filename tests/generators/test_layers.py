@@ -47,9 +47,9 @@ def test_drawn_finer_codes_are_those_nearest_to_what_is_foreseen() -> None:
     heads = CodeHeads(PARTS, CODES, DIM, WIDTH)
     before, coarse, vectors = linear_process(500)
     heads.start(before, coarse, vectors)
-    books = (
-        torch.randn(4, PARTS, CODES, DIM) * torch.tensor([1, 0.5, 0.25, 0.1])[:, None, None, None]
-    )
+    scale = torch.tensor([1, 0.5, 0.25, 0.1])
+    books = torch.randn(4, PARTS, CODES, DIM) * scale[:, None, None, None]
+    none = torch.zeros(6, PARTS, CODES), torch.zeros(6, PARTS, DIM)
     hidden = torch.randn(6, PARTS, WIDTH)
     with torch.no_grad():
         codes, found = heads.draw(hidden, before[:6], books, *none)
