@@ -114,6 +114,8 @@ class GeneratorConfig(Config):
         width, heads, dropout: of the transformers.
         forgets: share of training windows that know less of their past than all of it; half
             that share of the known codes is wrong, since in use they are the generator's own.
+        noise: how much is left to chance at temperature 1. Less than all of it: what is drawn
+            is heard again as the past, so that the unlikely adds up.
     """
 
     method: Method
@@ -124,6 +126,7 @@ class GeneratorConfig(Config):
     heads: int = Field(4, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     forgets: float = Field(0.2, ge=0, le=1)
+    noise: float = Field(0.8, ge=0)
 
     @model_validator(mode="after")
     def _fits_together(self) -> GeneratorConfig:

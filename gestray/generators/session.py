@@ -87,7 +87,8 @@ class Session:
         seeds: Sequence[int],
         temperature: float,
     ) -> None:
-        self.model, self.temperature = model, temperature
+        self.model = model
+        self._noise = temperature * model.config.generator.noise
         self.per_token = model.config.tokenizer.frames_per_token
         self.past, self.hop, self.ahead = model.tokens
         self.listeners = [Listener(model.features) for _ in speakers]
@@ -163,7 +164,7 @@ class Session:
                 lambda g: torch.rand(self.hop, generator=g),
             )
         )
-        return Noise(codes * self.temperature, rest * self.temperature, gate)
+        return Noise(codes * self._noise, rest * self._noise, gate)
 
 
 def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
