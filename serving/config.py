@@ -45,7 +45,8 @@ class Load(Config):
         replicas: how many there are at least.
         max_replicas: how many there may be under load.
         ongoing: requests a replica works on at once.
-        queued: requests that wait for a replica; any more are answered 429 at once.
+        queued: requests that wait for a replica; any more are answered 429 at once. Few, so that
+            who is let in is answered soon: what waits is latency.
         batch: texts that are embedded together.
         batch_wait_s: how long the first text of a batch waits for others.
         request_s: a request that takes longer is given up.
@@ -58,8 +59,8 @@ class Load(Config):
 
     replicas: int = Field(1, ge=1)
     max_replicas: int = Field(1, ge=1)
-    ongoing: int = Field(32, ge=1)
-    queued: int = Field(64, ge=0)
+    ongoing: int = Field(16, ge=1)
+    queued: int = Field(8, ge=0)
     batch: int = Field(16, ge=1)
     batch_wait_s: float = Field(0.002, ge=0)
     request_s: float = Field(30.0, gt=0)

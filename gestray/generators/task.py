@@ -158,7 +158,7 @@ class GeneratorTask:
 
         def motion_error(of_asked: Tensor) -> Tensor:
             whole = torch.cat([vectors[:, :past], of_asked, vectors[:, past + hop :]], dim=1)
-            named = {part: whole[:, :, number] for number, part in enumerate(parts)}
+            named: dict[str, Tensor] = {p: whole[:, :, n] for n, p in enumerate(parts)}
             return huber(model.tokenizer.frames_of(named), recorded, parts)[:, frames]
 
         lesson = Lesson(
