@@ -19,10 +19,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 import gestray
+from serving.answering.answering import Answering
 from serving.config import ServingConfig
 from serving.gate import Gate
 from serving.keys import Keyring
-from serving.motions import Exports
 from serving.pages import mount_assets
 from serving.problems import RESPONSES, Problem, describe, problem_response
 from serving.routes.admin import admin
@@ -31,18 +31,16 @@ from serving.routes.generation import generation
 from serving.routes.health import health
 from serving.routes.recordings import recordings
 from serving.routes.retrieval import retrieval
-from serving.routes.service import Service
 from serving.routes.stream import stream
-from serving.work import Bounded
-
-# Speeches that are spoken, decoded or aligned at once, or wait for it.
-_MOST_LISTENING = 16
+from serving.service import Service
 
 PAGE = Path(__file__).parent / "page"
 
 
 def make_api(service: Service, config: ServingConfig, keyring: Keyring | None) -> ASGIApp:
     """The application, the page at its root, and the gate around both."""
+    answering = Answering.of(service, config)
+
     api = FastAPI(
         title="gestray",
         version=gestray.__version__,
@@ -64,16 +62,13 @@ def make_api(service: Service, config: ServingConfig, keyring: Keyring | None) -
     figures(api.router, service)
     # The gate checks the key; this tells OpenAPI that there is one.
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(HTTPBearer(auto_error=False))])
-    exports = Exports(config.limits.film_s)
-    retrieval(v1, service, config.limits)
-    recordings(v1, service, exports)
-    listening = Bounded("speeches", 1, _MOST_LISTENING, retry_s=5)
-    kept_s = config.load.kept_s
-    generation(v1, service, config.limits, kept_s, exports, listening)
+    retrieval(v1, answering.retrieval)
+    recordings(v1, answering.retrieval)
+    generation(v1, answering.generation)
     admin(v1, service, config)
     api.include_router(v1)
     sockets = APIRouter(prefix="/v1")
-    stream(sockets, service, config.limits, kept_s, listening)
+    stream(sockets, answering.streams)
     api.include_router(sockets)
     mount_assets(api)
     api.mount("/", StaticFiles(directory=PAGE, html=True))

@@ -1,22 +1,18 @@
 """Who may come in, and with how much: before anything of a request is read or decoded.
 
 FastAPI reads a body before it runs dependencies, so the key, the quota and the size are
-checked here, around the application. Every request gets an id, and one line in the log
-that says who asked for what and how it ended; never what was said, and never a key.
+checked here, around the application. Every request gets an id, and one line in the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import math
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette import status
@@ -25,12 +21,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
+from serving.admission import admit, record
 from serving.config import Limits
 from serving.keys import Key, Keyring, Scope
 from serving.problems import Problem, problem_response
 from serving.telemetry import Telemetry, ended, trace_id
-
-audit = logging.getLogger("gestray.audit")
 
 #: The subprotocol of streams; a browser offers its key as another, `gestray.key.` before it.
 PROTOCOL = "gestray.v1"
@@ -126,7 +121,8 @@ class Gate:
                 self.telemetry.requests.labels(route, method, code).inc()
                 self.telemetry.seconds.labels(route).observe(seconds)
                 ended(span, route, method, code)
-                _log(connection, request_id, key, code, seconds, trace_id(span))
+                path = connection["path"]
+                record(request_id, method, path, key, code, seconds, trace_id(span))
 
     async def _socket(self, connection: Connection, receive: Receive, send: Send) -> None:
         """A web socket: browsers cannot send headers with one, and ask from any page."""
@@ -160,9 +156,9 @@ class Gate:
                 {"type": "websocket.close", "code": close_code(problem), "reason": reason}
             )
         finally:
-            connection["method"] = "SOCKET"
+            seconds, path = time.perf_counter() - started, connection["path"]
             self.telemetry.requests.labels(_route(connection), "SOCKET", code).inc()
-            _log(connection, request_id, key, code, time.perf_counter() - started, None)
+            record(request_id, "SOCKET", path, key, code, seconds, None)
 
     def _check_origin(self, headers: Headers) -> None:
         """Refuse sockets that pages of others open.
@@ -190,26 +186,7 @@ class Gate:
             raise _too_large(self.limits.body_bytes)
         if self.keyring is None or not path.startswith(_WITH_KEY):
             return None
-        key = self.keyring.find(bearer)
-        if key is None:
-            raise Problem(
-                HTTPStatus.UNAUTHORIZED,
-                "send a key of this server as `Authorization: Bearer …`",
-                {"www-authenticate": "Bearer"},
-            )
-        needed = scope_of(path)
-        if needed not in key.scopes:
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                f"this key may {', '.join(key.scopes)}; {path} needs the scope {needed}",
-            )
-        if wait := self.keyring.wait(key):
-            raise Problem(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                f"this key may ask {key.per_minute} times a minute",
-                {"retry-after": str(math.ceil(wait))},
-            )
-        return key
+        return admit(self.keyring, bearer, scope_of(path), path)
 
     def _counted(self, receive: Receive) -> Receive:
         """Receives the body up to its limit, whatever its header said, and in time."""
@@ -245,24 +222,3 @@ def _too_large(limit: int) -> Problem:
 def _route(connection: Connection) -> str:
     """The path as it is declared: of those that are asked for there may be any number."""
     return getattr(connection.get("route"), "path", "other")
-
-
-def _log(
-    connection: Connection,
-    request_id: str,
-    key: Key | None,
-    status: int,
-    seconds: float,
-    trace: str | None,
-) -> None:
-    line: dict[str, Any] = {
-        "request_id": request_id,
-        "method": connection["method"],
-        "path": connection["path"],
-        "status": status,
-        "ms": round(1000 * seconds, 1),
-        "key": key.id if key else None,
-    }
-    if trace is not None:
-        line["trace_id"] = trace
-    audit.info(json.dumps(line), extra={"fields": line})

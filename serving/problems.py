@@ -33,14 +33,19 @@ class Problem(HTTPException):
         super().__init__(int(status), detail, headers)
 
 
-def problem_response(problem: HTTPException, request_id: str) -> JSONResponse:
-    """The answer that a problem is."""
-    body = ProblemBody(
+def problem_body(problem: HTTPException, request_id: str) -> ProblemBody:
+    """What is told of a problem."""
+    return ProblemBody(
         title=HTTPStatus(problem.status_code).phrase,
         status=problem.status_code,
         detail=str(problem.detail),
         request_id=request_id,
     )
+
+
+def problem_response(problem: HTTPException, request_id: str) -> JSONResponse:
+    """The answer that a problem is."""
+    body = problem_body(problem, request_id)
     headers = {**(problem.headers or {}), "x-request-id": request_id}
     return JSONResponse(
         body.model_dump(), problem.status_code, headers, media_type="application/problem+json"

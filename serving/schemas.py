@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gestray.client.answers import MotionFormat
+from serving.problems import Problem, describe
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
+_PHRASE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}:[0-9]{6,8}-[0-9]{6,8}$"
+_MOTION = r"^[0-9a-f]{32}$"
 
 #: Phrase ids as gestray makes them; whatever else is asked for does not exist.
 PhraseId = Annotated[
     str,
     Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}:[0-9]{6,8}-[0-9]{6,8}$",
+        pattern=_PHRASE,
         description="Id of a recorded phrase, as a hit has it.",
         examples=["synth_003:000120-000199"],
     ),
@@ -22,7 +32,7 @@ PhraseId = Annotated[
 MotionId = Annotated[
     str,
     Path(
-        pattern=r"^[0-9a-f]{32}$",
+        pattern=_MOTION,
         description="Id of a generated motion.",
         examples=["0123456789abcdef0123456789abcdef"],
     ),
@@ -67,6 +77,32 @@ class GenerateRequest(BaseModel):
     model: Name = None
 
 
+class Recording(BaseModel):
+    """What comes with a recording, and how to move for it."""
+
+    model_config = ConfigDict(extra="forbid")
+    transcript: str | None = Field(None, description="What is said in it; is aligned.")
+    speaker: Speaker = None
+    seed: Seed = 0
+    temperature: Temperature = 1.0
+    model: Name = None
+
+
+class ClipFileRequest(BaseModel):
+    """A file of a recorded phrase's motion."""
+
+    id: str = Field(pattern=_PHRASE)
+    format: MotionFormat
+    model: Name = None
+
+
+class MotionFileRequest(BaseModel):
+    """A file of a generated motion, or its speech."""
+
+    id: str = Field(pattern=_MOTION)
+    format: MotionFormat | Literal["wav"]
+
+
 class SwapRequest(BaseModel):
     """Another index for a model."""
 
@@ -82,3 +118,20 @@ class SwapRequest(BaseModel):
     share: float = Field(
         1.0, ge=0, le=1, description="Of requests that it answers; 0 takes it back."
     )
+
+
+def validated(kind: type[Asked], given: bytes | Mapping[str, Any]) -> Asked:
+    """What was given, as `kind` has it.
+
+    Raises:
+        Problem: it is not that; names where.
+    """
+    try:
+        if isinstance(given, bytes):
+            return kind.model_validate_json(given)
+        return kind.model_validate(given)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        unreadable = errors[0]["type"] == "json_invalid"
+        status = HTTPStatus.BAD_REQUEST if unreadable else HTTPStatus.UNPROCESSABLE_ENTITY
+        raise Problem(status, describe(errors)) from None

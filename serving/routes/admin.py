@@ -17,8 +17,8 @@ from gestray.errors import UserError
 from gestray.store import Folder, default_store
 from serving.config import ServingConfig
 from serving.problems import Problem
-from serving.routes.service import Service, find
 from serving.schemas import SwapRequest
+from serving.service import Service, find
 
 
 def admin(router: APIRouter, service: Service, config: ServingConfig) -> None:

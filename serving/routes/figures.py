@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from serving.routes.service import Service
+from serving.service import Service
 from serving.telemetry import page
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from gestray.client.answers import Health
 from serving.problems import Problem
-from serving.routes.service import Service
+from serving.service import Service
 
 
 def health(service: Service) -> APIRouter:

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from gestray.client.answers import Clip, MotionFormat, Skeleton
-from serving.library import Model
-from serving.motions import Exports
-from serving.problems import Problem
+from serving.answering.retrieval import Retrieval
 from serving.recordings import skeleton
-from serving.routes.service import BINARY, OCTETS, Service, find
+from serving.routes.binary import BINARY, OCTETS
 from serving.schemas import PhraseId
 
-T = TypeVar("T")
-
-_KIND = "retrieval"
 WAV: dict[int | str, dict[str, Any]] = {200: {"content": {"audio/wav": {}}}}
 
 
-def recordings(router: APIRouter, service: Service, exports: Exports) -> None:
+def recordings(router: APIRouter, answering: Retrieval) -> None:
     """Add the routes."""
-
-    def of_phrase(phrase_id: str, name: str | None, what: Callable[[Model], T | None]) -> T:
-        """What a phrase has, of whichever pair knows it: one that has just changed may be meant."""
-        model = find(service, _KIND, service.models, name)
-        for pair in service.pairs(model):
-            if (found := what(pair)) is not None:
-                return found
-        raise Problem(HTTPStatus.NOT_FOUND, f"the model's corpus has no such part of {phrase_id}")
 
     @router.get("/skeleton", tags=["recordings"])
     async def bones() -> Skeleton:
@@ -43,7 +27,7 @@ def recordings(router: APIRouter, service: Service, exports: Exports) -> None:
     @router.get("/clips/{phrase_id}", tags=["recordings"])
     def clip(phrase_id: PhraseId, model: str | None = None) -> Clip:
         """A recorded phrase: its words in time, its gesture in words and phases."""
-        return of_phrase(phrase_id, model, lambda pair: pair.clip(phrase_id))
+        return answering.of_phrase(phrase_id, model, lambda pair: pair.clip(phrase_id))
 
     @router.get(
         "/clips/{phrase_id}/motion", tags=["recordings"], responses={200: BINARY},
@@ -51,7 +35,7 @@ def recordings(router: APIRouter, service: Service, exports: Exports) -> None:
     )  # fmt: skip
     def motion(phrase_id: PhraseId, model: str | None = None) -> Response:
         """Its joints: frames and joints as uint32, rate as float32, then int16 millimetres."""
-        packed = of_phrase(phrase_id, model, lambda pair: pair.packed_motion(phrase_id))
+        packed = answering.of_phrase(phrase_id, model, lambda pair: pair.packed_motion(phrase_id))
         return Response(packed, media_type=OCTETS)
 
     @router.get(
@@ -60,7 +44,7 @@ def recordings(router: APIRouter, service: Service, exports: Exports) -> None:
     )  # fmt: skip
     def turns(phrase_id: PhraseId, model: str | None = None) -> Response:
         """How its joints are turned: the same header, then int16 quaternions in 1/32767."""
-        packed = of_phrase(phrase_id, model, lambda pair: pair.packed_turns(phrase_id))
+        packed = answering.of_phrase(phrase_id, model, lambda pair: pair.packed_turns(phrase_id))
         return Response(packed, media_type=OCTETS)
 
     @router.get(
@@ -68,7 +52,7 @@ def recordings(router: APIRouter, service: Service, exports: Exports) -> None:
     )
     def audio(phrase_id: PhraseId, model: str | None = None) -> Response:
         """Its sound as WAV."""
-        wav = of_phrase(phrase_id, model, lambda pair: pair.wav(phrase_id))
+        wav = answering.of_phrase(phrase_id, model, lambda pair: pair.wav(phrase_id))
         return Response(wav, media_type="audio/wav")
 
     @router.get(
@@ -77,10 +61,8 @@ def recordings(router: APIRouter, service: Service, exports: Exports) -> None:
     )  # fmt: skip
     async def export(phrase_id: PhraseId, kind: MotionFormat, model: str | None = None) -> Response:
         """A file of it, as `gestray export` writes them."""
-        clip = await asyncio.to_thread(
-            of_phrase, phrase_id, model, lambda pair: pair.motion_clip(phrase_id)
-        )
-        return as_file(await exports.file(clip, kind), phrase_id.replace(":", "_"), kind)
+        content = await answering.file(phrase_id, model, kind)
+        return as_file(content, phrase_id.replace(":", "_"), kind)
 
 
 def as_file(content: bytes, name: str, kind: MotionFormat) -> Response:

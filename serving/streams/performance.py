@@ -7,7 +7,6 @@ hears the log again, and sends what the client does not have.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Awaitable, Iterator
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -22,31 +21,36 @@ from gestray.generators.voice import Speaking
 from gestray.speech.audio import SAMPLE_RATE, pcm16_to_float
 from gestray.speech.features import frames_in
 from gestray.speech.words import Word
+from serving.answering.generation import Generation, as_told
 from serving.config import Limits
 from serving.library import Mover
 from serving.listening import Heard, rounded
 from serving.problems import Problem
-from serving.routes.generation import keep
-from serving.routes.messages import End, Sound, Start, Text, Words
-from serving.routes.service import Service, at_most
+from serving.service import at_most
 from serving.shared import Piece, StreamLog
-from serving.work import Bounded
-
-_HEADER = struct.Struct("<4sIII")
+from serving.streams.messages import (
+    End,
+    Ended,
+    FromServer,
+    Moved,
+    Sound,
+    Spoke,
+    SpokenWords,
+    Start,
+    Text,
+    Words,
+)
 
 
 class Talk(Protocol):
     """Whom a stream is played for."""
 
-    service: Service
+    generation: Generation
     limits: Limits
-    kept_s: float
-    listening: Bounded
 
     def next(self) -> Awaitable[Any]: ...
     def room_for(self, chunk: int) -> Awaitable[None]: ...
-    def send(self, message: bytes) -> Awaitable[None]: ...
-    def tell(self, kind: str, **values: Any) -> Awaitable[None]: ...
+    def send(self, message: FromServer) -> Awaitable[None]: ...
 
 
 def too_long(limits: Limits) -> Problem:
@@ -82,7 +86,9 @@ class Performance:
             message = await self.talk.next()
             piece = await self._piece_of(message)
             self._ended = isinstance(message, End)
-            if not await self.talk.service.shared.add(self.stream, self._turn, piece, self._ended):
+            if not await self.talk.generation.service.shared.add(
+                self.stream, self._turn, piece, self._ended
+            ):
                 raise Problem(HTTPStatus.CONFLICT, "the stream was resumed elsewhere, or is over")
             await self._hear(piece, after, spoken)
         if frames_in(self._samples):
@@ -109,7 +115,7 @@ class Performance:
     async def _said(self, text: str) -> Piece:
         at_most("text", len(text), self.talk.limits.text_chars, "characters")
         try:
-            speech = await self.talk.listening.do(lambda: self._speaking.say(text))
+            speech = await self.talk.generation.listening.do(lambda: self._speaking.say(text))
         except UserError as error:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
         if self._speaking.said > self.talk.limits.stream_s * SAMPLE_RATE:
@@ -127,7 +133,7 @@ class Performance:
         await self._send(self._live.moves(), after)
 
     async def _send(self, moves: Iterator[Gesturing], after: int) -> None:
-        compute = self.talk.service.moving.compute
+        compute = self.talk.generation.service.moving.compute
         while (moved := await compute(lambda: next(moves, None))) is not None:
             number, first = len(self._moved), self._frames
             self._moved.append(moved)
@@ -137,14 +143,11 @@ class Performance:
             await self.talk.room_for(number)
             path = np.zeros((len(moved), TRANS_WIDTH)) if moved.trans is None else moved.trans
             values = np.concatenate([moved.poses, path], axis=1).astype("<f4")
-            header = _HEADER.pack(b"pose", number, first, len(moved))
-            await self.talk.send(header + values.tobytes())
+            await self.talk.send(Moved(number, first, values))
 
     async def _send_sound(self, piece: Piece) -> None:
-        header = _HEADER.pack(b"pcm ", self._texts, self._samples, len(piece.pcm16) // 2)
-        await self.talk.send(header + piece.pcm16)
-        words = [{"word": w.word, "start_s": w.start_s, "end_s": w.end_s} for w in piece.words]
-        await self.talk.tell("words", words=words)
+        await self.talk.send(Spoke(self._texts, self._samples, piece.pcm16))
+        await self.talk.send(SpokenWords(words=[as_told(word) for word in piece.words]))
 
     async def _end(self) -> None:
         """Keep the whole as any other motion, and say so."""
@@ -154,9 +157,7 @@ class Performance:
             words = tuple(word for piece in self._heard for word in piece.words)
             heard = Heard(Speech(pcm16_to_float(pcm16), words), None)
             moved, start = Gesturing.joined(self._moved), self.start
-            motion = await keep(
-                self.talk.service, self.mover, heard, moved, None, start.speaker, start.seed,
-                self.talk.kept_s,
-            )  # fmt: skip
-        told = None if motion is None else motion.model_dump(mode="json")
-        await self.talk.tell("end", chunks=len(self._moved), motion=told)
+            motion = await self.talk.generation.keep(
+                self.mover, heard, moved, None, start.speaker, start.seed
+            )
+        await self.talk.send(Ended(chunks=len(self._moved), motion=motion))

@@ -1,12 +1,20 @@
-"""What is said over `/v1/generate/stream`: JSON by its `type`, and PCM16 as it is."""
+"""What is said in a stream, by its client and by the server.
+
+Over a web socket it is JSON by its `type`, but for sound and motion (`serving.routes.stream`); over
+gRPC each has a message of its own (`serving.grpc.wire`).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from gestray.client.answers import Motion, Word
 from serving.problems import Problem, describe
 from serving.schemas import Name, Seed, Speaker, Temperature
 
@@ -83,24 +91,88 @@ class Sound(BaseModel):
     pcm16: bytes
 
 
+class Begun(BaseModel):
+    """The stream begins, or goes on; what of it is known already."""
+
+    type: Literal["started", "resumed"]
+    stream: str
+    model: str
+    source: dict[str, str]
+    fps: float
+    delay_s: float
+    window: int
+    samples: int
+    texts: int
+    words: int
+
+
+class SpokenWords(BaseModel):
+    """Words of the text whose sound was sent last; seconds from the stream's start."""
+
+    type: Literal["words"] = "words"
+    words: list[Word]
+
+
+class Ended(BaseModel):
+    """Nothing more comes; the whole is kept as any other motion."""
+
+    type: Literal["end"] = "end"
+    chunks: int
+    motion: Motion | None
+
+
+@dataclass(frozen=True, eq=False)
+class Spoke:
+    """The sound of a text: PCM16 from the sample `first`."""
+
+    number: int
+    first: int
+    pcm16: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """A chunk of motion from the frame `first`.
+
+    Args:
+        poses: SMPL-X axis-angle (165) and metres of path (3), float32 (T, 168).
+    """
+
+    number: int
+    first: int
+    poses: NDArray[np.float32]
+
+
+FromClient: TypeAlias = Start | Resume | Words | Text | End | Ack | Sound
+FromServer: TypeAlias = Begun | SpokenWords | Ended | Spoke | Moved
+
 _MESSAGES: TypeAdapter[Start | Resume | Words | Text | End | Ack] = TypeAdapter(
     Annotated[Start | Resume | Words | Text | End | Ack, Field(discriminator="type")]
 )
 
 
-def read(content: str | bytes) -> Start | Resume | Words | Text | End | Ack | Sound:
-    """A client's message.
+def sound(pcm16: bytes) -> Sound:
+    """A client's sound.
 
     Raises:
         Problem: it is none.
     """
-    if isinstance(content, bytes):
-        if len(content) % 2:
-            odd = f"sound: found {len(content)} bytes, expected two a sample"
-            raise Problem(HTTPStatus.BAD_REQUEST, odd)
-        return Sound(pcm16=content)
+    if len(pcm16) % 2:
+        odd = f"sound: found {len(pcm16)} bytes, expected two a sample"
+        raise Problem(HTTPStatus.BAD_REQUEST, odd)
+    return Sound(pcm16=pcm16)
+
+
+def read(content: str | dict[str, object]) -> FromClient:
+    """A client's message as JSON, or what that is read to.
+
+    Raises:
+        Problem: it is none.
+    """
     try:
-        return _MESSAGES.validate_json(content)
+        if isinstance(content, str):
+            return _MESSAGES.validate_json(content)
+        return _MESSAGES.validate_python(content)
     except ValidationError as error:
         detail = describe(error.errors(include_url=False, include_input=False))
         raise Problem(HTTPStatus.BAD_REQUEST, detail) from None

@@ -1,10 +1,10 @@
-"""What routes ask of whoever has the models, and refusals that all of them share."""
+"""What answers ask of whoever has the models, and refusals that all of them share."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from gestray.retrieval.index import Hit
 from serving.library import Model, Mover
@@ -12,9 +12,6 @@ from serving.moving import Moving
 from serving.problems import Problem
 from serving.shared import Remote, Shared
 from serving.telemetry import Telemetry
-
-OCTETS = "application/octet-stream"
-BINARY: dict[str, Any] = {"content": {OCTETS: {}}}
 
 Named = TypeVar("Named", Model, Mover)
 

@@ -1,0 +1,1 @@
+"""What is answered to a question, whichever door it came through: HTTP or gRPC."""
