@@ -21,6 +21,8 @@ ENVIRONMENT = {
     "RAY_worker_maximum_startup_concurrency": "4",
     # A tokenizer's thread pool does not survive the fork of a worker.
     "TOKENIZERS_PARALLELISM": "false",
+    # Serve's proxy has no limit of its own for the time that a request's head takes.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.heads:in_proxy",
 }
 
 

@@ -233,7 +233,9 @@ def listening(app: ASGIApp) -> Iterator[str]:
     uvicorn = pytest.importorskip("uvicorn")
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        from serving.heads import PromptHead
+
+        server = uvicorn.Server(uvicorn.Config(app, http=PromptHead, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
         while not server.started:
