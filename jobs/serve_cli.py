@@ -35,6 +35,9 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port to listen on for gRPC; not otherwise.")
+    ] = None,
     key_file: Annotated[
         str | None,
         typer.Option("--keys", help="File of API keys; a key of this run's own otherwise."),
@@ -55,6 +58,7 @@ def serve(
     given = {
         "store": store,
         "keys": key_file,
+        "grpc_port": grpc_port,
         "models": _pairs("model", model or ()),
         "generators": _pairs("generator", generator or ()),
     }
@@ -80,7 +84,7 @@ def _serve(config: Any, fragment: str) -> None:
     from jobs.cluster import connect
     from serving.keys import read_keys
     from serving.library import check_chosen, choose
-    from serving.local import run
+    from serving.local import check_free, run
 
     # What is wrong here is told here, in one sentence, rather than in the log of a replica.
     read_keys(Path(config.keys))
@@ -88,14 +92,17 @@ def _serve(config: Any, fragment: str) -> None:
     for name, uri in (*chosen.models.items(), *chosen.generators.items()):
         remarks.print(f"[bold]{name}[/bold] [dim]{uri}[/dim]", soft_wrap=True)
     check_chosen(chosen)
+    check_free(config)
     connect()
     with remarks.status("loading models"):
-        run(config, lambda url: _say(url, fragment))
+        run(config, lambda url: _say(url, fragment, config))
 
 
-def _say(url: str, fragment: str) -> None:
+def _say(url: str, fragment: str, config: Any) -> None:
     results.print(f"page: {url}{fragment}", markup=False, soft_wrap=True)
     results.print(f"API:  {url}v1/openapi.json", markup=False, soft_wrap=True)
+    if config.grpc_port is not None:
+        results.print(f"gRPC: {config.host}:{config.grpc_port}", markup=False, soft_wrap=True)
 
 
 def _session_key(folder: Path) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""API v1: what can be asked over HTTP, and how it is described (OpenAPI).
+"""API v1: what can be asked over HTTP, and how it is described (OpenAPI); the same over gRPC.
 
 This module knows nothing of Ray: it makes an application of whatever can `retrieve`. The
 deployment of `serving.app` does, and so does a test.
@@ -6,6 +6,8 @@ deployment of `serving.app` does, and so does a test.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -38,10 +40,24 @@ PAGE = Path(__file__).parent / "page"
 
 
 def make_api(service: Service, config: ServingConfig, keyring: Keyring | None) -> ASGIApp:
-    """The application, the page at its root, and the gate around both."""
+    """The application, the page at its root, and the gate around both.
+
+    Where a config has a `grpc_port`, the application's lifespan is that of a gRPC server beside it.
+    """
     answering = Answering.of(service, config)
 
+    @asynccontextmanager
+    async def lifespan(_api: FastAPI) -> AsyncIterator[None]:
+        if config.grpc_port is None:
+            yield
+            return
+        from serving.grpc.server import listening
+
+        async with listening(answering, config, keyring):
+            yield
+
     api = FastAPI(
+        lifespan=lifespan,
         title="gestray",
         version=gestray.__version__,
         description="Which recorded gesture says this? And how does one move for that?",

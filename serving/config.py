@@ -80,6 +80,7 @@ class ServingConfig(Config):
             each name in the store; the newest of all answers where a request names none.
         generators: URI of a generator by the name of its model, likewise.
         host, port: where to listen. Any but a loopback address needs `keys`.
+        grpc_port: where to listen for gRPC at the same address; nowhere without it.
         keys: file of API keys (`gestray serve keys add`).
         log: file that lines of JSON are appended to, on each replica's node: who asked for what,
             and what went wrong. Standard error otherwise.
@@ -91,6 +92,7 @@ class ServingConfig(Config):
     generators: dict[str, str] = Field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    grpc_port: int | None = Field(None, ge=1, le=65535)
     keys: str | None = None
     log: str | None = None
     allow_origins: tuple[str, ...] = ()
@@ -110,8 +112,14 @@ class ServingConfig(Config):
         """Refuse what would open the server to others without keys.
 
         Raises:
-            UserError: the address can be reached from other machines and there are no keys.
+            UserError: the address can be reached from other machines and there are no keys; or
+                HTTP and gRPC would listen on the same port.
         """
+        if self.grpc_port == self.port:
+            raise UserError(
+                f"port and grpc_port: found {self.port} for both; HTTP and gRPC need one each, as "
+                "8000 and 8001"
+            )
         if not ipaddress.ip_address(self.host).is_loopback and self.keys is None:
             raise UserError(
                 f"host {self.host} can be reached from other machines, but there are no API keys: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import threading
 from collections.abc import Callable
 
@@ -18,6 +19,24 @@ def cause(told: str) -> str:
         return of_users[-1]
     last = [line for line in told.strip().splitlines() if line.strip()][-1].strip()
     return f"the replicas do not start: {last}; more is in /tmp/ray/session_latest/logs/serve"
+
+
+def check_free(config: ServingConfig) -> None:
+    """Refuse ports that cannot be had, rather than let replicas try in vain.
+
+    Raises:
+        UserError: names the port, and why.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    for name, port in (("port", config.port), ("grpc_port", config.grpc_port)):
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((config.host, port or 0))
+            except OSError as error:
+                raise UserError(
+                    f"{name} {port} of {config.host}: {error.strerror}; give another"
+                ) from None
 
 
 def run(config: ServingConfig, ready: Callable[[str], None]) -> None:

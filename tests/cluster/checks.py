@@ -31,6 +31,8 @@ AWS_VARIABLES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AW
 #: Read by Ray, transformers, Hugging Face and matplotlib, and by every Unix program.
 OTHER_VARIABLES = {"RAY_USAGE_STATS_ENABLED", "TOKENIZERS_PARALLELISM", "HF_HOME", "MPLCONFIGDIR"}
 OTHER_VARIABLES |= {"HOME"}
+#: Names a function that Serve's proxy calls.
+CALLED_BY_PROXY = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?")  # of a RayJob: DNS-1035, KubeRay's 47
 
 
@@ -164,12 +166,18 @@ def serve_problems(objects: list[Object]) -> Iterator[str]:
                 yield f"{where}: {problem}"
 
 
-def application_problem(import_path: str, args: Any, pods: list[Object]) -> str | None:
-    """Why Serve could not build an application from its arguments on these pods."""
+def _exists(import_path: str) -> Any:
+    """What is at MODULE:NAME; None if nothing is."""
     module, _, name = import_path.partition(":")
     try:
-        build = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
+        return getattr(importlib.import_module(module), name, None)
+    except (ImportError, ValueError):
+        return None
+
+
+def application_problem(import_path: str, args: Any, pods: list[Object]) -> str | None:
+    """Why Serve could not build an application from its arguments on these pods."""
+    if (build := _exists(import_path)) is None:
         return f"no {import_path}"
     try:
         # The store is the cluster's; what it holds is not the manifest's.
@@ -179,6 +187,9 @@ def application_problem(import_path: str, args: Any, pods: list[Object]) -> str 
         return str(error)
     folder, file = str(args.get("keys", "")).rpartition("/")[::2]
     for pod in pods:
+        ports = {p["containerPort"] for c in pod["containers"] for p in c.get("ports", [])}
+        if args.get("grpc_port") not in ports | {None}:
+            return f"no container has port {args['grpc_port']}"
         secrets = {
             mount["mountPath"]: volume["secret"]["secretName"]
             for volume in pod["volumes"]
@@ -201,6 +212,12 @@ def port_problems(objects: list[Object]) -> Iterator[str]:
         for container in pod["spec"]["containers"]
         for port in container.get("ports", [])
     }
+    names = {
+        port.get("name")
+        for pod in pods
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", [])
+    }
     services = {
         o["metadata"]["name"]: {port["port"] for port in o["spec"]["ports"]}
         for o in objects
@@ -214,15 +231,17 @@ def port_problems(objects: list[Object]) -> Iterator[str]:
                     for port in rule.get("ports", []):
                         if port["port"] not in ports:
                             yield f"{where}: no container has port {port['port']}"
+            if key == "ports" and item["kind"] == "Service":
+                for port in rules:
+                    if port.get("targetPort", port["port"]) not in ports | names:
+                        yield f"{where}: no container has port {port['port']}"
             if key == "redisAddress" and "://" not in rules:
                 host, _, port = rules.partition(":")
                 if int(port) not in services.get(host, set()):
                     yield f"{where}: no Service {host} with port {port}"
         if item["kind"] == "PodMonitor":
-            named = {p.get("name") for pod in pods for c in pod["spec"]["containers"]
-                     for p in c.get("ports", [])}  # fmt: skip
             for endpoint in item["spec"]["podMetricsEndpoints"]:
-                if endpoint["port"] not in named:
+                if endpoint["port"] not in names:
                     yield f"{where}: no container has a port named {endpoint['port']}"
         if item["kind"] in ("NetworkPolicy", "PodDisruptionBudget", "PodMonitor"):
             selector = item["spec"].get("podSelector") or item["spec"].get("selector") or {}
@@ -249,11 +268,14 @@ def environment_problems(objects: list[Object]) -> Iterator[str]:
             continue
         for container in template["spec"]["containers"]:
             names += [(where, entry["name"]) for entry in container.get("env", [])]
+            for entry in container.get("env", []):
+                if entry["name"] == CALLED_BY_PROXY and not _exists(entry["value"]):
+                    yield f"{where}: no {entry['value']}"
     for where, name in names:
         ours = name.startswith(("GESTRAY_", "AWS_"))
         if ours and name not in AWS_VARIABLES and f'"{name}"' not in code:
             yield f"{where}: nothing reads {name}"
-        if not ours and name not in OTHER_VARIABLES:
+        if not ours and name not in OTHER_VARIABLES | {CALLED_BY_PROXY}:
             yield f"{where}: {name} is not known"
     for name in secret_catalog().get("gestray-s3", set()) - AWS_VARIABLES:
         yield f"secrets.example.yaml: the S3 client does not read {name}"

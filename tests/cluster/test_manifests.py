@@ -216,6 +216,15 @@ def unknown_keys(objects: list[Object]) -> None:
     keys["secret"]["secretName"] = "gestray-key"
 
 
+def grpc_elsewhere(objects: list[Object]) -> None:
+    named(objects, "Service", "gestray-grpc")["spec"]["ports"][0]["port"] = 8004
+
+
+def no_such_callback(objects: list[Object]) -> None:
+    pod = service(objects)["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]
+    pod["containers"][0]["env"][-1]["value"] = "serving.heads:in_proxies"
+
+
 def no_autoscaler(objects: list[Object]) -> None:
     service(objects)["rayClusterConfig"]["enableInTreeAutoscaling"] = False
 
@@ -240,7 +249,10 @@ def budget_for_no_replica(objects: list[Object]) -> None:
         (replaced("serving.app:build", "serving.apps:build"), "no serving.apps:build"),
         (replaced("keys: /secrets/keys.json", ""), "there are no API keys"),
         (replaced("max_replicas", "max_replica"), "did you mean 'max_replicas'"),
-        (replaced("port: 8000", "port: 8001"), "no container has port 8001"),
+        (replaced("port: 8000", "port: 8002"), "no container has port 8002"),
+        (replaced("grpc_port: 8001", "grpc_port: 8003"), "no container has port 8003"),
+        (grpc_elsewhere, "Service gestray-grpc: no container has port 8004"),
+        (no_such_callback, "no serving.heads:in_proxies"),
         (replaced("proxy_location: EveryNode", "proxy_location: Everywhere"), "serveConfigV2"),
         (no_keys_are_mounted, "no volume keys"),
         (unknown_keys, "secret gestray-key is not in secrets.example.yaml"),

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -22,11 +24,14 @@ from websockets.typing import Subprotocol
 
 from gestray.artifacts import Artifact
 from gestray.client import Client
+from gestray.client.v1 import gestray_pb2 as pb
 from gestray.store import Folder
 from serving.config import Limits, Load, ServingConfig
 from serving.keys import make_key, write_keys
 from serving.library import Model, load_model
 from tests.jobs.conftest import gestray
+from tests.serving.grpc_calls import Talk as GrpcTalk
+from tests.serving.grpc_calls import calling
 from tests.serving.test_stream import Talk
 
 __all__ = ["gestray"]
@@ -60,11 +65,31 @@ class OverWire:
         self.socket.socket.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def slow_head(deployed: Deployed) -> Iterator[socket.socket]:
+    """A head that begins with the first test and never ends."""
+    at = ("127.0.0.1", deployed.http.base_url.port)
+    with socket.create_connection(at) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: ")
+        yield connection
+
+
+class Deployed(NamedTuple):
+    """The application: a client with a key, that key, and where it is over gRPC."""
+
+    http: httpx.Client
+    token: str
+    grpc_port: int
+
+
 @pytest.fixture(scope="module")
-def service(
-    ray_cluster: str, store: Folder, model: Model, tmp_path_factory
-) -> Iterator[httpx.Client]:
-    """`gestray serve`'s application on the session's cluster, and a client with a key."""
+def service(deployed: Deployed) -> httpx.Client:
+    return deployed.http
+
+
+@pytest.fixture(scope="module")
+def deployed(ray_cluster: str, store: Folder, model: Model, tmp_path_factory) -> Iterator[Deployed]:
+    """`gestray serve`'s application on the session's cluster."""
     from ray import serve
     from ray.serve.config import HTTPOptions, ProxyLocation
 
@@ -81,6 +106,7 @@ def service(
         generators={"semtalk": store.child(store.list("generator")[0]).uri},
         keys=str(file),
         port=_free_port(),
+        grpc_port=_free_port(),
         load=_LOAD,
         limits=Limits(streams=2),
     )
@@ -91,7 +117,7 @@ def service(
     with httpx.Client(
         base_url=f"http://127.0.0.1:{config.port}", headers=headers, timeout=60
     ) as client:
-        yield client
+        yield Deployed(client, token, config.grpc_port)
     serve.shutdown()
 
 
@@ -124,6 +150,35 @@ def test_beyond_its_queue_it_says_when_to_ask_again(service: httpx.Client) -> No
     busy = next(answer for answer in answers if answer.status_code == 429)
     assert int(busy.headers["retry-after"]) >= 1
     assert service.post("/v1/retrieve", json={"text": "after"}).status_code == 200
+
+
+def test_grpc_answers_as_http_does_from_whichever_replica(deployed: Deployed, model: Model) -> None:
+    text = model.gestures.rows["text"][2].as_py()
+    found = deployed.http.post("/v1/retrieve", json={"text": text, "k": 3}).json()
+    expected = [gesture["id"] for gesture in found["gestures"]]
+    made = deployed.http.post("/v1/generate", json={"text": "Stop!", "seed": 2}).json()
+    for _ in range(6):  # connections, each of either replica
+        with calling(deployed.grpc_port, deployed.token) as call:
+            answer = call("Retrieve", pb.RetrieveRequest(text=text, k=3))
+            assert [gesture.id for gesture in answer.gestures] == expected
+            asked = pb.MotionFileRequest(id=made["id"], format="wav")
+            pieces = [piece.content for piece in call("MotionFile", asked)]
+            assert len(b"".join(pieces)) > 1000
+    with calling(deployed.grpc_port, deployed.token) as call:
+        motion = call("Generate", pb.GenerateRequest(text="Stop!", seed=2))
+        assert motion.frames == made["frames"] and list(motion.meaning) == made["meaning"]
+        talk = GrpcTalk(call)
+        talk.say(start=pb.Start(input="text", seed=2))
+        talk.say(text="Stop!")
+        talk.close()
+        assert talk.listen("ended").motion.frames == made["frames"]
+
+
+def test_a_head_is_not_waited_for_for_ever(service: httpx.Client, slow_head: socket.socket) -> None:
+    """Serve's own proxy has no such limit."""
+    slow_head.settimeout(15)
+    assert slow_head.recv(4096).startswith(b"HTTP/1.1 408")
+    assert slow_head.recv(4096) == b""
 
 
 @contextmanager
@@ -179,16 +234,20 @@ def test_streams_of_clients_that_vanish_make_room(service: httpx.Client) -> None
     assert code == 4400 and "JSON" in closed.value.reason
 
 
-def test_it_listens_on_loopback_alone_and_wants_a_key(service: httpx.Client) -> None:
+def test_it_listens_on_loopback_alone_and_wants_a_key(
+    deployed: Deployed, service: httpx.Client
+) -> None:
     import psutil
 
-    port = service.base_url.port
-    listening = {
-        c.laddr.ip
-        for c in psutil.net_connections("tcp")
-        if c.status == psutil.CONN_LISTEN and c.laddr.port == port
-    }
-    assert listening == {"127.0.0.1"}
+    listening: dict[int, list[str]] = {service.base_url.port: [], deployed.grpc_port: []}
+    for found in psutil.net_connections("tcp"):
+        if found.status == psutil.CONN_LISTEN and found.laddr.port in listening:
+            listening[found.laddr.port].append(found.laddr.ip.removeprefix("::ffff:"))
+    # Both replicas are behind the one port of gRPC.
+    assert list(listening.values()) == [["127.0.0.1"], ["127.0.0.1", "127.0.0.1"]]
+    with calling(deployed.grpc_port, None) as stranger:
+        code, _ = stranger.refused("Retrieve", pb.RetrieveRequest(text="hi"))
+        assert code is grpc.StatusCode.UNAUTHENTICATED
     bare = httpx.post(f"{service.base_url}/v1/retrieve", json={"text": "hi"})
     assert bare.status_code == 401
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,17 @@ def test_what_is_damaged_is_told_in_a_sentence(
     ended = gestray("serve", "--store", copied.uri)
     assert ended.code == 1 and says in ended.err and "Traceback" not in ended.err
     assert ended.err.count("error: ") == 1
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(store: Folder, gestray, monkeypatch) -> None:
+    monkeypatch.setattr("jobs.cluster.connect", lambda: pytest.fail("it was about to start"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for option in ("--port", "--grpc-port"):
+            ended = gestray("serve", "--store", store.uri, "--port", "0", option, port)
+            assert ended.code == 1 and f"{option[2:].replace('-', '_')} {port}" in ended.err
+    ended = gestray("serve", "--store", store.uri, "--port", "8000", "--grpc-port", "8000")
+    assert ended.code == 1 and "one each" in ended.err
 
 
 def test_what_serve_tells_at_length_is_told_in_a_sentence() -> None:
