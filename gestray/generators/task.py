@@ -143,18 +143,19 @@ class GeneratorTask:
         )
         vectors = vectors_of(books, codes)
         before = functional.pad(vectors[:, :-1], (0, 0, 0, 0, 1, 0))
-        if self.training_draws(model):
-            # So that it listens too, and does not only go on.
-            before = before * (torch.rand(known.shape, device=device) >= forgets)[..., None, None]
+        # Each token is told of the one before it, if that is known or of the same hop.
+        told = functional.pad(known[:, :-1], (1, 0)) | (token > past)
+        if self.training_draws(model):  # so that it listens too, and does not only go on
+            told = told & (torch.rand(told.shape, device=device) >= forgets)
+        before = before * told[..., None, None]
         parts = self.trained.tokenizer.parts
         # A corpus's own scores say how much a frame is meant; a token means something if most
         # of its frames do.
         score, means = batch["meaning"].unbind(-1)
         pooled = means.unflatten(1, (tokens, -1)).mean(2)
         per_token = self.trained.tokenizer.frames_per_token
-        frames = slice(past * per_token, (past + hop) * per_token)
-
         asked = slice(past, past + hop)
+        frames = slice(past * per_token, (past + hop) * per_token)
 
         def motion_error(of_asked: Tensor) -> Tensor:
             whole = torch.cat([vectors[:, :past], of_asked, vectors[:, past + hop :]], dim=1)
