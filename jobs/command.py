@@ -151,6 +151,7 @@ def stage_command(
     stage_name: str,
     makes: str,
     values: Mapping[str, Any] | None = None,
+    skip: Callable[[Any], frozenset[str]] = lambda config: frozenset(),
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Add a command that runs one stage by hand, and has no options but those that all have.
 
@@ -160,6 +161,7 @@ def stage_command(
         command: its name in `app`.
         makes: what the artifact is called where `--name` says nothing else.
         values: of the config, where the command line has no others.
+        skip: of a config, optional inputs that it has no use for.
     """
 
     def described(about: Callable[[], None]) -> Callable[[], None]:
@@ -171,7 +173,7 @@ def stage_command(
             inputs: Inputs = None,
             as_json: AsJson = False,
         ) -> None:
-            run_by_hand(stage_name, name or makes, store, inputs, overrides, as_json, values)
+            run_by_hand(stage_name, name or makes, store, inputs, overrides, as_json, values, skip)
 
         return about
 

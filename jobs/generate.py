@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,6 @@ from jobs.display import progress, remarks
 from jobs.retrieved import Inserted
 
 _AT_ONCE_BYTES = 10 * 2 * SAMPLE_RATE  # ten seconds
-
-
-Retrieve = Callable[[np.ndarray, Sequence[Word]], tuple[np.ndarray, list[Inserted]]]
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,13 @@ class Recording:
             known = bisect_left(words, end_s, key=lambda word: word.start_s or 0)
             yield Speech(part, tuple(words[:known]))
             del words[:known]
+
+    def whole(self) -> Speech:
+        """All of it at once."""
+        return Speech(pcm16_to_float(self.pcm16), self.words)
+
+
+Retrieve = Callable[[np.ndarray, Recording], tuple[np.ndarray, list[Inserted]]]
 
 
 def spoken(text: str, voice: str) -> Recording:
@@ -118,8 +122,8 @@ def generate(
     """Write the motion for a recording, in the format that the file's name asks for.
 
     Args:
-        retrieve: puts recorded gestures under words; of poses and words gives poses and what
-            was wanted.
+        retrieve: puts recorded gestures under words; of poses and what is said gives poses and
+            what was wanted.
     """
     from gestray.generators.model import CodeGenerator
     from gestray.generators.npz import write_npz
@@ -171,7 +175,7 @@ def _export(
         poses, trans, expressions = (arrays[n] for n in ("poses", "trans", "expressions"))
     inserted: list[Inserted] = []
     if retrieve is not None:
-        poses, inserted = retrieve(poses, recording.words)
+        poses, inserted = retrieve(poses, recording)
     clip = MotionClip(poses, trans, expressions, audio=bytes(recording.pcm16))
     export_motion(clip, out)
     return inserted

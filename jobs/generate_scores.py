@@ -16,8 +16,10 @@ import numpy as np
 from pydantic import Field
 
 from gestray.artifacts import Artifact, Stage, StageResult, StageRun, provenance
+from gestray.errors import UserError
 from gestray.generators.contract import Gesturing
 from gestray.generators.model import CodeGenerator
+from gestray.generators.strategies.contract import StrategyName
 from gestray.metrics.fgd import (
     MotionAutoencoder,
     MotionAutoencoderTask,
@@ -31,12 +33,14 @@ from gestray.views.windows import motion_of
 from jobs.display import progress
 from jobs.generation_encoder import EncoderJudge
 from jobs.generation_metrics import Corpus, Judge, MetricsConfig, fingerprint
+from jobs.inserted_scores import with_gestures
+from jobs.retrieved import RecordedGestures
 from jobs.training import last_losses, train_with_progress
 
 RESULT = "result.json"
 REPORT = "report.html"
 # What a row is scored against and by.
-_JUDGES = {"takes": "takes", "fgd": "fgd", "encoder": "encoder"}
+_JUDGES = {"takes": "takes", "fgd": "fgd", "encoder": "encoder", "index": "index"}
 RECORDED, REBUILT, MEAN, RANDOM = "recorded", "through tokens", "mean pose", "random clip"
 
 
@@ -67,6 +71,8 @@ class ScoresConfig(MetricsConfig):
         seeds: each generator moves once with each.
         temperature: of the generators.
         together: takes that are moved for at once.
+        strategies: a row more for each, in which every generator's motion is given gestures of
+            the index, which are chosen so (`gestray generate --rag`).
         title: of the report.
     """
 
@@ -75,6 +81,7 @@ class ScoresConfig(MetricsConfig):
     seeds: tuple[int, ...] = (0,)
     temperature: float = Field(1.0, ge=0)
     together: int = Field(16, ge=1)
+    strategies: tuple[StrategyName, ...] = ()
     title: str = "Generated motion"
 
 
@@ -94,6 +101,7 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
     by_name: dict[str, list[Artifact]] = {}
     for role, made in generators.items():
         by_name.setdefault(role.partition("@")[0], []).append(made)
+    gestures = _recorded_gestures(run)
     with progress("generate", len(generators) * len(config.seeds)) as track:
         done = 0
         for name, trained in by_name.items():
@@ -115,6 +123,14 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
             rows[name] |= _gate_scores(runs, corpus.means)
             hop = model.tokens[1] * model.config.tokenizer.frames_per_token
             rows[name] |= {"seam": seam_ratio([m.poses for m in runs[0]], hop)}
+            for strategy in config.strategies:
+                track(done, f"{name} + {strategy}")
+                assert gestures is not None
+                chooses = gestures.strategy(strategy)
+                given = [with_gestures(gestures, chooses, moved, corpus) for moved in runs]
+                rows[f"{name} + {strategy}"] = judge.scores(
+                    [motions for motions, _ in given], [parts for _, parts in given]
+                )
     synthetic = bool(run.inputs["takes"].manifest.metrics.get("synthetic"))
     result: dict[str, Any] = {
         "split": config.split,
@@ -138,6 +154,29 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
     }
     takes = len(corpus.tested)
     return StageResult(takes, takes, 0, {**flat, "synthetic": synthetic})
+
+
+def _recorded_gestures(run: StageRun[ScoresConfig]) -> RecordedGestures | None:
+    """Those of the index, where a row wants them.
+
+    Raises:
+        UserError: there is no index, or it holds gestures of the takes that are scored.
+    """
+    if not run.config.strategies:
+        return None
+    if "index" not in run.inputs:
+        raise UserError(
+            f"strategies: found {', '.join(run.config.strategies)} and no index to retrieve from; "
+            "make one with `gestray index build`, or give its URI by --input index=URI"
+        )
+    gestures = RecordedGestures(run.inputs["index"])
+    if held := gestures.phrases_of(run.config.split):
+        raise UserError(
+            f"{gestures.uri}: holds {held} phrases of the split {run.config.split!r}, whose own "
+            "recordings would be retrieved; build it from training takes "
+            "(`gestray encoder embed split=train`, `gestray index build`)"
+        )
+    return gestures
 
 
 def _moved(
@@ -227,7 +266,7 @@ SCORES = Stage(
     config_type=ScoresConfig,
     run=_evaluate,
     needs=_JUDGES,
-    optional=frozenset({"encoder"}),
+    optional=frozenset({"encoder", "index"}),
     others="generator",
     fingerprint=fingerprint,
 )

@@ -283,13 +283,23 @@ class Judge:
         # How often each draw has each take (R, S).
         self.times = (self.draws[:, :, None] == np.arange(len(real))).sum(axis=1)
 
-    def scores(self, runs: Sequence[Sequence[Moved | None]]) -> dict[str, Any]:
+    def scores(
+        self,
+        runs: Sequence[Sequence[Moved | None]],
+        beside: Sequence[Sequence[Mapping[str, Part]]] | None = None,
+    ) -> dict[str, Any]:
         """Means over runs, their intervals over takes, and each run's own figures.
 
         Takes that a run has no motion for are left out of it. An interval is the middle 95 %
         of bootstrap draws of takes, the same for every row.
+
+        Args:
+            runs: of each run, motion for every take.
+            beside: of each run, parts of further figures of every take.
         """
-        judged = [self._judged(run) for run in runs]
+        if beside is None:
+            beside = [[{}] * len(run) for run in runs]
+        judged = [self._judged(run, parts) for run, parts in zip(runs, beside, strict=True)]
         each = [self._figures(run) for run in judged]
         found: dict[str, Any] = {
             name: float(np.mean([figures[name] for figures in each])) for name in each[0]
@@ -299,8 +309,10 @@ class Judge:
         found["takes"] = min(sum(take is not None for take in run) for run in judged)
         return found | {"runs": each}
 
-    def _judged(self, run: Sequence[Moved | None]) -> list[OfTake | None]:
-        semantic = self._semantic(run)
+    def _judged(
+        self, run: Sequence[Moved | None], beside: Sequence[Mapping[str, Part]]
+    ) -> list[OfTake | None]:
+        semantic = [{**a, **b} for a, b in zip(self._semantic(run), beside, strict=True)]
         if self.encoder is not None:
             encoded = self.encoder.parts(run)
             semantic = [{**a, **b} for a, b in zip(semantic, encoded, strict=True)]

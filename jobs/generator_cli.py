@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,12 +23,15 @@ from jobs.command import (
     run_by_hand,
     stage_command,
 )
-from jobs.display import metrics_table, results
+from jobs.display import metrics_table, remarks, results
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.table import Table
 
     from gestray.generators.marks import Mark
+    from gestray.generators.strategies.contract import StrategyName
+    from jobs.generate import Recording, Retrieve
 
 app = group("Speech to motion.")
 metrics = group("What figures need to be trained beforehand.")
@@ -49,7 +51,12 @@ def metrics_train_fgd() -> None:
     """
 
 
-@stage_command(evaluate_cli.app, "generation", "evaluate.generation", "generation")
+def _unwanted(config: Any) -> frozenset[str]:
+    """No index is looked for where no gestures are retrieved."""
+    return frozenset() if config.strategies else frozenset({"index"})
+
+
+@stage_command(evaluate_cli.app, "generation", "evaluate.generation", "generation", skip=_unwanted)
 def evaluate_generation() -> None:
     """Score generated motion against the recordings of test takes.
 
@@ -57,7 +64,8 @@ def evaluate_generation() -> None:
     where each URI is an artifact of kind generator and each role the name of its row; `gestray
     evaluate generation motions.emage=res_emage motions.semtalk=res_semtalk`, where each is a
     folder of npz in BEAT2's format, a file a take; `smplx_model=SMPLX_NEUTRAL_2020.npz` adds MSE
-    and LVD. docs/generation-metrics.md says what each figure is.
+    and LVD; `strategies=[encoder,discourse,type]` adds rows with retrieved gestures, of an index
+    of training takes. docs/generation-metrics.md says what each figure is.
     """
 
 
@@ -111,6 +119,9 @@ def generate(
     rag: Annotated[
         bool, typer.Option("--rag", help="Put retrieved gestures under words that deserve one.")
     ] = False,
+    strategy: Annotated[
+        str, typer.Option(help="How --rag chooses them: encoder, discourse or type.")
+    ] = "encoder",
     index: Annotated[
         str | None, typer.Option(help="Of recorded gestures, to retrieve; the newest otherwise.")
     ] = None,
@@ -122,11 +133,13 @@ def generate(
     Examples: `gestray generate --text "I have no idea" --out idea.npz`; `gestray generate --audio
     talk.wav --textgrid talk.TextGrid --speaker scott --out talk.npz`; `gestray generate --audio
     talk.mp3 --transcript talk.txt --out talk.mp4`. Formats: docs/exports.md. A text may ask for
-    gestures, retrieved from an index: `--text 'I have <mark name="gesture:shrug"/> no idea'`.
+    gestures, retrieved from an index: `--text 'I have <mark name="gesture:shrug"/> no idea'`; and
+    `--rag` chooses words and gestures itself, `--rag --strategy discourse` as RAG-Gesture does.
     """
     from dataclasses import asdict
 
     from gestray.generators.marks import read_marks
+    from gestray.generators.strategies.contract import STRATEGIES
     from gestray.motion.export import check_export
     from jobs import generate as job
 
@@ -136,6 +149,8 @@ def generate(
         raise UserError("--textgrid and --transcript go with --audio")
     if textgrid and transcript:
         raise UserError("expected --textgrid or --transcript, not both")
+    if strategy not in STRATEGIES:
+        raise UserError(f"--strategy: found {strategy!r}, expected {', '.join(STRATEGIES)}")
     check_export(out)
     found = chosen("generator", uri, store)
     marks: list[Mark] = []
@@ -144,7 +159,8 @@ def generate(
         recording = job.spoken(plain, voice)
     else:
         recording = job.recorded(audio, textgrid, transcript)
-    retrieve = _retrieving(index, store, marks, rag) if rag or marks else None
+    chooses = strategy if rag else None
+    retrieve = _retrieving(index, store, speaker, marks, chooses) if rag or marks else None
     made = asdict(job.generate(found, recording, out, speaker, seed, temperature, retrieve))
     if as_json:
         print_json(made)
@@ -156,13 +172,29 @@ def generate(
 
 
 def _retrieving(
-    index: str | None, store: str | None, marks: list[Mark], choose: bool
-) -> Callable[..., Any]:
+    index: str | None,
+    store: str | None,
+    speaker: str | None,
+    marks: list[Mark],
+    strategy: StrategyName | None,
+) -> Retrieve:
     """What puts gestures of an index under words."""
-    from jobs.retrieved import RecordedGestures
+    from jobs.retrieved import Inserted, RecordedGestures
 
     gestures = RecordedGestures(chosen("index", index, store))
-    return lambda poses, words: gestures.put_into(poses, words, marks, choose)
+    chooses = gestures.strategy(strategy) if strategy else None
+
+    def retrieve(poses: np.ndarray, recording: Recording) -> tuple[np.ndarray, list[Inserted]]:
+        speech = recording.whole()
+        made, wishes = gestures.put_into(poses, speech, speaker, marks, chooses)
+        if not wishes:
+            remarks.print(
+                f"--strategy {strategy}: no word of this speech deserves a gesture by it; it is "
+                "the generator's motion alone"
+            )
+        return made, [wish.told for wish in wishes]
+
+    return retrieve
 
 
 def _gestures_table(gestures: list[dict[str, Any]]) -> Table:
@@ -170,9 +202,9 @@ def _gestures_table(gestures: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(title="gestures", title_justify="left", box=None, pad_edge=False)
-    for column in ("word", "at", "clip", "score", "asked for", "outcome"):
+    for column in ("word", "at", "clip", "score", "strategy", "why", "outcome"):
         table.add_column(column, justify="right" if column in ("at", "score") else "left")
     for one in gestures:
         row = (one["word"], f"{one['start_s']:.2f} s", one["clip"] or "", f"{one['score']:.3f}")
-        table.add_row(*map(escape, (*row, one["asked"] or "", one["outcome"])))
+        table.add_row(*map(escape, (*row, one["strategy"], one["why"], one["outcome"])))
     return table

@@ -102,8 +102,12 @@ def _defaults_within(config_type: type[Config], values: Mapping[str, Any]) -> di
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if both else value
+        before = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            # What another kind of thing is set to does not suit this one.
+            alike = value.get("kind", before.get("kind")) == before.get("kind")
+            value = _merged(before, value) if alike else value
+        merged[key] = value
     return merged
 
 

@@ -4,25 +4,28 @@ From preparation to retraction, the arms and hands are those of a recorded gestu
 begins with the word; before and after, rotations go from one motion to the other along the
 shortest way, by a weight whose first two derivatives vanish at both ends, so that neither place
 nor velocity jumps. The rest of the body is left to the motion. How long the way takes is found:
-the shortest time in which no hand is faster than hands are. A stroke for which there is none, or
-that would cut into an earlier one, is left out, and its caller told so.
+the shortest time in which no hand is faster than hands are, but where one of the two motions is so
+itself, and in which the gesture is still seen: where the motion makes one of its own near by, a
+blend of the two may look like neither. A stroke for which there is none, or that would cut into an
+earlier one, is left out, and its caller told so.
 
 Shapes: T frames of the motion, N of a recorded clip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import roma
 import torch
+from scipy.ndimage import maximum_filter1d
 from torch import Tensor
 
+from gestray.anchors.verbalize import Description, describe
 from gestray.corpora.take import FPS
-from gestray.form import GesturePhases
+from gestray.form import GesturePhases, PhysicalForm
 from gestray.motion.kinematics import joint_positions
 from gestray.motion.skeleton import HANDS, joint
 
@@ -40,10 +43,16 @@ _TRACKED = tuple(
 )
 # Of the recording before the preparation and after the retraction: where it comes to rest, and
 # without which the way in would look like a part of the gesture.
-_AROUND_S = 0.2
-_WAYS_S = (0.3, 0.4, 0.55, 0.75, 1.0, 1.3)
+AROUND_S = 0.2
+_WAYS_S = (0.3, 0.4, 0.55, 0.75, 1.0, 1.3, 1.7)
+_ROUNDING = 1e-4  # m/s
+# Frames by which a blend may shift a peak of what it is made of.
+_NEAR = 3
 
-Outcome = Literal["placed", "no room", "too fast"]
+AT_WORD_S = 0.2
+"""How far from its word a stroke may begin."""
+
+Outcome = Literal["placed", "no room", "too fast", "not seen"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +62,22 @@ class Stroke:
     Args:
         poses: axis-angle (N, 165), with some of what came before and after.
         phases: in seconds from the first frame of `poses`.
+        form: what the verbalizer says of it.
     """
 
     poses: np.ndarray
     phases: GesturePhases
+    form: PhysicalForm
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """First and last frame of what is taken over whole; may reach beyond `poses`."""
+        start_s, end_s = self.phases.start_s - AROUND_S, self.phases.end_s + AROUND_S
+        return round(start_s * FPS), round(end_s * FPS)
+
+    def frames(self, first: int, last: int) -> np.ndarray:
+        """Poses of the frames `first` to `last`, exclusive; the outermost beyond the recording."""
+        return self.poses[np.arange(first, last).clip(0, len(self.poses) - 1)]
 
 
 def hand_speeds(poses: np.ndarray) -> np.ndarray:
@@ -66,59 +87,78 @@ def hand_speeds(poses: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.diff(relative, axis=0), axis=-1) * FPS
 
 
-def put_strokes(
-    poses: np.ndarray, strokes: Sequence[tuple[float, Stroke]], fastest: float
-) -> tuple[np.ndarray, list[Outcome]]:
-    """The motion with strokes that begin at the times given.
+class Placing:
+    """A motion that strokes are put into; what is put first has the right of way.
 
     Args:
-        poses: axis-angle (T, 165).
-        strokes: seconds at which each stroke begins, and the gesture; the earlier in the list
-            has the right of way.
+        poses: axis-angle (T, 165); copied.
         fastest: speed in m/s that no hand exceeds on the way in or out, unless the motion or
-            the gesture itself does there; such as the 99th percentile of `hand_speeds`.
-
-    Returns:
-        Poses (T, 165), and what became of each stroke.
+            the gesture does so within 0.1 s; such as the 99th percentile of `hand_speeds`.
     """
-    made = np.array(poses, dtype=np.float32)
-    taken = np.zeros(len(made), dtype=bool)
-    outcomes: list[Outcome] = []
-    for word_s, stroke in strokes:
-        outcome, placed, span = _put(made, taken, round(word_s * FPS), stroke, fastest)
-        if placed is not None:
-            made[span] = placed
-            taken[span] = True
-        outcomes.append(outcome)
-    return made, outcomes
+
+    def __init__(self, poses: np.ndarray, fastest: float) -> None:
+        self.poses = np.array(poses, dtype=np.float32)
+        self._fastest = fastest
+        self._taken = np.zeros(len(poses), dtype=bool)
+
+    def put(self, word_s: float, stroke: Stroke) -> tuple[Outcome, slice | None]:
+        """Put a stroke so that it begins `word_s` seconds into the motion.
+
+        Returns:
+            What became of it, and the frames that it takes up with its way in and out; None
+            where it is left out.
+        """
+        begins = round(stroke.phases.stroke_s * FPS)
+        first, last = stroke.held
+        at = round(word_s * FPS) - (begins - first)
+        outcome: Outcome = "no room"
+        for way_s in _WAYS_S:
+            way = round(way_s * FPS)
+            span = slice(at - way, at + (last - first) + way + 1)
+            if span.start < 0 or span.stop > len(self.poses) or self._taken[span].any():
+                break
+            ours, theirs = self.poses[span], stroke.frames(first - way, last + way + 1)
+            made = _between(ours, theirs, _weight(way, last - first))
+            if hurried(made, ours, theirs, way, self._fastest).any():
+                outcome = "too fast"
+            elif not recognised(describe(made), stroke, (way + begins - first) / FPS):
+                outcome = "not seen"
+            else:
+                self.poses[span] = made
+                self._taken[span] = True
+                return "placed", span
+        return outcome, None
 
 
-def _put(
-    poses: np.ndarray, taken: np.ndarray, at: int, stroke: Stroke, fastest: float
-) -> tuple[Outcome, np.ndarray | None, slice]:
-    """The motion of a span with the stroke in it, by the shortest way that is slow enough."""
-    phases = stroke.phases
-    begins = round(phases.stroke_s * FPS)
-    first, last = (round(s * FPS) for s in (phases.start_s - _AROUND_S, phases.end_s + _AROUND_S))
-    at -= begins - first
-    outcome: Outcome = "no room"
-    for way_s in _WAYS_S:
-        way = round(way_s * FPS)
-        span = slice(at - way, at + (last - first) + way + 1)
-        if span.start < 0 or span.stop > len(poses) or taken[span].any():
-            break
-        frames = np.arange(first - way, last + way + 1)
-        theirs = stroke.poses[frames.clip(0, len(stroke.poses) - 1)]
-        placed = _between(poses[span], theirs, _weight(way, last - first))
-        allowed = max(fastest, *(float(hand_speeds(x).max()) for x in (poses[span], theirs)))
-        # With the frames around it, since speed is between frames.
-        around = slice(max(0, span.start - 1), span.stop + 1)
-        whole = poses[around].copy()
-        whole[span.start - around.start : span.stop - around.start] = placed
-        if hand_speeds(whole).max() <= allowed:
-            return "placed", placed, span
-        outcome = "too fast"
-    return outcome, None, slice(0, 0)
+def recognised(seen: Description, stroke: Stroke, begins_s: float) -> bool:
+    """Whether a description is of the stroke, from `begins_s` on, give or take 0.2 s."""
+    if seen.phases is None or abs(seen.phases.stroke_s - begins_s) > AT_WORD_S:
+        return False
+    return signs(seen.form) == signs(stroke.form)
+
+
+def signs(form: PhysicalForm) -> tuple[object, ...]:
+    """What makes a gesture that gesture: its hands, and their shape, palm and path."""
+    hands = (h and (h.shape, h.palm, h.trajectory.path) for h in (form.left, form.right))
+    return form.handedness, *hands
+
+
+def hurried(
+    made: np.ndarray, ours: np.ndarray, theirs: np.ndarray, way: int, fastest: float
+) -> np.ndarray:
+    """Where a hand is faster than `fastest`, m/s, though neither motion is: bool (T − 1, 4).
+
+    On the way in and out neither is within 0.1 s of that moment; in between, where the gesture
+    goes on over a trunk that moves otherwise, neither is at any.
+
+    Args:
+        made, ours, theirs: the blend and what it was made of (T, 165), frame by frame.
+        way: frames of the way in, and of the way out.
+    """
+    speeds, allowed = hand_speeds(made), np.maximum(hand_speeds(ours), hand_speeds(theirs))
+    allowed = maximum_filter1d(allowed, 2 * _NEAR + 1, axis=0, mode="nearest")
+    allowed[way : len(allowed) - way] = allowed.max()
+    return speeds > np.maximum(allowed, fastest) + _ROUNDING
 
 
 def _weight(way: int, held: int) -> np.ndarray:

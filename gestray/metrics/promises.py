@@ -66,10 +66,11 @@ def kept(
 
 def _coded(forms: Sequence[PhysicalForm]) -> np.ndarray:
     """Terms of all fields (N, F); a hand that takes no part has none."""
-    return np.array([_terms(form) for form in forms], dtype=str)
+    return np.array([terms_of(form) for form in forms], dtype=str)
 
 
-def _terms(form: PhysicalForm) -> list[str]:
+def terms_of(form: PhysicalForm) -> list[str]:
+    """All that a form says, field by field."""
     return [
         form.handedness,
         form.relation,

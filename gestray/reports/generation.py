@@ -14,7 +14,7 @@ from gestray.reports.page import render_page
 if TYPE_CHECKING:
     from rich.table import Table
 
-SEMANTIC, ENCODER, GATE = "semantic", "encoder", "gate"
+SEMANTIC, ENCODER, GATE, INSERTED = "semantic", "encoder", "gate", "inserted"
 TABLES: Mapping[str, Sequence[Figure]] = {
     **FIGURES,
     SEMANTIC: (
@@ -32,6 +32,15 @@ TABLES: Mapping[str, Sequence[Figure]] = {
         Figure("recall", "recall", "higher", 3),
         Figure("share", "frames meant, share", "real", 3),
     ),
+    INSERTED: (
+        Figure("recognised", "retrieved form seen at the word, share", "higher", 3),
+        Figure("alike", "retrieved form seen, share", "higher", 3),
+        Figure("at_word", "stroke within 0.2 s of the word, share", "higher", 3),
+        Figure("fields", "fields of the form, share", "higher", 3),
+        Figure("peaks", "ways in or out with a hurried hand, share", "lower", 3),
+        Figure("placed", "placed of those with a gesture, share", "higher", 3),
+        Figure("a_minute", "placed a minute", "real", 2),
+    ),
 }
 TITLES = {
     PUBLISHED: "Published mode",
@@ -39,6 +48,7 @@ TITLES = {
     SEMANTIC: "At the words",
     ENCODER: "By the encoder",
     GATE: "The semantic gate",
+    INSERTED: "Retrieved gestures",
 }
 _UNAVAILABLE = "–"
 

@@ -233,6 +233,12 @@ class GestureIndex:
         number_of = {id: number for number, id in enumerate(self.rows["phrase_id"].to_pylist())}
         return self.vectors.vectors[[number_of[hit.phrase_id] for hit in hits]]
 
+    def live_rows(self) -> pa.Table:
+        """The rows of phrases that can be found."""
+        import pyarrow as pa
+
+        return self.rows.filter(pa.array(~self._deleted)).combine_chunks()
+
     def save(self, folder: str | Path) -> None:
         """Write the index into a folder, which is made if need be."""
         import pyarrow as pa

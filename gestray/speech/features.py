@@ -2,7 +2,8 @@
 
 Features of a frame come from what was heard until the frame's end and never from later: the
 same function gives them for a recording and for a stream. The default (`MelFeatures`) needs no
-weights; any audio model of `transformers` (HuBERT, wav2vec 2.0, WavLM, …) takes its place by name.
+weights; any audio model of `transformers` (HuBERT, wav2vec 2.0, WavLM, …) takes its place by name,
+a classifier (of emotions, say) tells what it hears, and several can be joined.
 
 Shapes: N windows, F frames at 30 a second, M mel bands, C channels.
 """
@@ -10,12 +11,14 @@ Shapes: N windows, F frames at 30 a second, M mel bands, C channels.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gestray.config import Config
+from gestray.errors import UserError
 from gestray.speech.audio import SAMPLE_RATE
 from gestray.speech.mel import oshaughnessy_filters
 
@@ -70,7 +73,56 @@ class AudioModelConfig(Config):
         return AudioModelFeatures(self)
 
 
-FeatureConfig = Annotated[MelConfig | AudioModelConfig, Field(discriminator="kind")]
+class ClassifierConfig(Config):
+    """How likely each class of an audio classifier of `transformers` is, such as an emotion.
+
+    What it tells of is longer than a frame: it hears the `context_s` before the end of each hop,
+    and its answer stands for all frames of that.
+
+    Args:
+        model: a folder, or a name on the model hub, such as superb/wav2vec2-base-superb-er.
+        context_s, hop_s: as in `AudioModelConfig`.
+    """
+
+    kind: Literal["classifier"] = "classifier"
+    model: str
+    context_s: float = Field(4.0, gt=0)
+    hop_s: float = Field(16 / 30, gt=0)
+
+    def build(self) -> ClassifierFeatures:
+        return ClassifierFeatures(self)
+
+
+OneFeatureConfig = Annotated[
+    MelConfig | AudioModelConfig | ClassifierConfig, Field(discriminator="kind")
+]
+
+
+class JoinedConfig(Config):
+    """Several features side by side, as log-mel and emotion.
+
+    Args:
+        parts: whose columns come one after the other; their hops are the same where they have one.
+    """
+
+    kind: Literal["joined"] = "joined"
+    parts: tuple[OneFeatureConfig, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _hop_together(self) -> JoinedConfig:
+        hops = {part.hop_s for part in self.parts if not isinstance(part, MelConfig)}
+        if len(hops) > 1:
+            found = " and ".join(f"{hop:g}" for hop in sorted(hops))
+            raise UserError(f"speech.parts: found hop_s {found}, expected one for all of them")
+        return self
+
+    def build(self) -> JoinedFeatures:
+        return JoinedFeatures([part.build() for part in self.parts])
+
+
+FeatureConfig = Annotated[
+    MelConfig | AudioModelConfig | ClassifierConfig | JoinedConfig, Field(discriminator="kind")
+]
 
 
 class Sound:
@@ -230,3 +282,71 @@ class AudioModelFeatures:
         upper = np.minimum(lower + 1, len(hidden_TC) - 1)
         share = (place - lower)[:, None].astype(np.float32)
         return (1 - share) * hidden_TC[lower] + share * hidden_TC[upper]
+
+
+class ClassifierFeatures:
+    """Probabilities of the classes of an audio classifier; see `ClassifierConfig`.
+
+    Attributes:
+        classes: their names, one a column.
+    """
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        import torch
+        from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+        from gestray.models import resolve_model
+
+        source, model = resolve_model(config.model), AutoModelForAudioClassification
+        try:
+            self._listen: Any = AutoFeatureExtractor.from_pretrained(source)
+            loaded, about = model.from_pretrained(
+                source, dtype=torch.float32, output_loading_info=True
+            )
+        except (OSError, ValueError) as error:
+            first = (str(error).splitlines() or ["unknown"])[0]
+            raise UserError(
+                f"speech.model: found {config.model!r}, expected an audio classifier of "
+                f"transformers with its feature extractor: {first}"
+            ) from None
+        within = f"{loaded.base_model_prefix}."
+        if head := [key for key in about["missing_keys"] if not key.startswith(within)]:
+            raise UserError(
+                f"speech.model: {config.model!r} has no weights for {', '.join(sorted(head)[:3])}, "
+                "so it is no classifier; its hidden states are speech.kind=transformers"
+            )
+        if self._listen.sampling_rate != SAMPLE_RATE:
+            raise UserError(
+                f"speech.model: {config.model!r} hears {self._listen.sampling_rate} Hz, expected "
+                f"a model of {SAMPLE_RATE} Hz"
+            )
+        self.hop: int | None = max(1, round(config.hop_s * FRAMES_PER_S))
+        self._model: Any = loaded.eval()
+        self._several = loaded.config.problem_type == "multi_label_classification"
+        self.classes = tuple(loaded.config.id2label[n] for n in range(loaded.config.num_labels))
+        self.width = len(self.classes)
+        self.reach = round(config.context_s * SAMPLE_RATE)
+
+    def __call__(self, sound: Sound, first: int, last: int) -> np.ndarray:
+        import torch
+
+        end = end_of_frame(last)
+        heard = sound.between(end - self.reach, end)
+        given = self._listen(heard, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        with torch.inference_mode():
+            logits = self._model(**given).logits[0]
+        likely = logits.sigmoid() if self._several else logits.softmax(-1)
+        return np.tile(likely.numpy(), (last - first, 1))
+
+
+class JoinedFeatures:
+    """Columns of several features, one after the other; see `JoinedConfig`."""
+
+    def __init__(self, parts: Sequence[SpeechFeatures]) -> None:
+        self._parts = parts
+        self.width = sum(part.width for part in parts)
+        self.reach = max(part.reach for part in parts)
+        self.hop = next((part.hop for part in parts if part.hop is not None), None)
+
+    def __call__(self, sound: Sound, first: int, last: int) -> np.ndarray:
+        return np.concatenate([part(sound, first, last) for part in self._parts], axis=1)

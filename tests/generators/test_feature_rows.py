@@ -8,16 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gestray.config import parse_overrides, with_overrides
 from gestray.errors import UserError
 from gestray.generators.config import preset
 from gestray.generators.feature_rows import FEATURES_SCHEMA, read_features
 from gestray.generators.windows import SpeechWindows, features_of_take
-from gestray.speech.features import AudioModelConfig, MelConfig
+from gestray.speech.features import AudioModelConfig, JoinedConfig, MelConfig
 from gestray.store import Folder
 from gestray.views.catalog import read_catalog, read_columns
 from gestray.views.frames import stack_frames
 from jobs.generator import FeaturesConfig, TakeListener, _check_features
 from jobs.rows import write_rows
+from jobs.stages import stage_config
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +80,21 @@ def test_log_mel_of_a_take_has_a_row_a_frame(speech_takes):
     ref = read_catalog(speech_takes)[0]
     values = features_of_take(ref, read_columns(speech_takes, ref, ["audio"]), MelConfig(bands=8))
     assert values.shape == (ref.num_frames, 10) and np.ptp(values[:, -2]) > 0.5
+
+
+def test_features_are_chosen_on_the_command_line(audio_model):
+    """Of another kind than the preset's, with nothing left of that."""
+    emotion = {"kind": "classifier", "model": "emotions"}
+    overrides = ["model.speech.kind=joined", "model.speech.parts=[{kind: mel}, {kind: classifier, "
+                 "model: emotions}]"]  # fmt: skip
+    config = stage_config("generator.train", tree(overrides), "test")
+    assert config.model.speech == JoinedConfig(parts=({"kind": "mel"}, emotion))
+    named = tree(["model.speech.kind=transformers", f"model.speech.model={audio_model.model}"])
+    config = stage_config("generator.train", named, "test")
+    assert config.model.speech == AudioModelConfig(model=audio_model.model)
+    fewer = stage_config("generator.train", tree(["model.speech.bands=8"]), "test")
+    assert fewer.model.speech == MelConfig(bands=8)
+
+
+def tree(overrides: list[str]) -> dict:
+    return with_overrides({"preset": "semges"}, parse_overrides(overrides))

@@ -61,13 +61,15 @@ STAGES = [
 
 
 def test_every_shipped_pipeline_is_valid():
-    found = shipped.names(shipped.PIPELINES)
-    assert found == ["beat2", "demo", "generation", "generation_study", "retrieval_study"]
+    assert shipped.names(shipped.PIPELINES) == [
+        "beat2", "demo", "generation", "generation_study", "retrieval_study", "retrieved_gestures",
+    ]  # fmt: skip
     for name, trained in (("beat2", "sma"), ("demo", "sma"), ("generation", "semges")):
         pipeline = load_pipeline(name, ["store=/tmp/x", f"{trained}.loop.steps=7"])
         assert pipeline.store == "/tmp/x"
         (stage,) = [stage for stage in pipeline.stages if stage.name == trained]
         assert stage.config["loop"]["steps"] == 7
+    check_pipeline(load_pipeline("retrieved_gestures", []))
 
 
 def test_a_language_model_grounds_where_it_is_asked_for():

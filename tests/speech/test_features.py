@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gestray.config import make_config
+from gestray.errors import UserError
 from gestray.speech.audio import SAMPLE_RATE, samples_of_frames
 from gestray.speech.features import (
     AudioModelConfig,
+    ClassifierConfig,
+    JoinedConfig,
     MelFeatures,
     Sound,
     end_of_frame,
@@ -107,6 +112,83 @@ def test_an_audio_model_by_name_gives_a_stream_what_it_gave_in_training(tiny_aud
         sound.append(samples[sound.end : end_of_frame(first + 15)])
         assert np.allclose(features(sound, first, first + 15), whole[first : first + 15], atol=1e-5)
         sound.forget(end_of_frame(first + 15) - features.reach)
+
+
+@pytest.fixture(scope="module")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained classifier of four emotions."""
+    import torch
+    from transformers import (
+        Wav2Vec2Config,
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ForSequenceClassification,
+    )
+
+    folder = tmp_path_factory.mktemp("emotions")
+    torch.manual_seed(0)
+    config = Wav2Vec2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        conv_dim=(8,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
+        classifier_proj_size=8, id2label=dict(enumerate(["neutral", "happy", "angry", "sad"])),
+    )  # fmt: skip
+    model = Wav2Vec2ForSequenceClassification(config)
+    torch.nn.init.normal_(model.classifier.weight, std=5)  # so that what is heard shows
+    model.save_pretrained(folder)
+    Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+def test_a_classifier_says_of_each_hop_what_transformers_own_pipeline_says(tiny_classifier):
+    from transformers import pipeline
+
+    features = ClassifierConfig(model=str(tiny_classifier), context_s=1.0, hop_s=0.5).build()
+    assert features.classes == ("neutral", "happy", "angry", "sad")
+    samples = noise(2.2) * np.linspace(0, 1, round(2.2 * SAMPLE_RATE), dtype="f4")
+    whole = features_of(Sound(samples), features, frames_in(len(samples)))
+    assert whole.shape == (66, 4) and np.allclose(whole.sum(axis=1), 1, atol=1e-5)
+    own = pipeline("audio-classification", model=str(tiny_classifier), top_k=None)
+    for hop in range(4):
+        mine = whole[15 * hop : 15 * hop + 15]
+        assert np.ptp(mine, axis=0).max() == 0
+        end = end_of_frame(15 * hop + 15)
+        heard = Sound(samples).between(end - SAMPLE_RATE, end)
+        theirs = {one["label"]: one["score"] for one in own(heard)}
+        assert mine[0] == pytest.approx([theirs[name] for name in features.classes], abs=1e-4)
+    assert np.ptp(whole, axis=0).max() > 0.01
+
+
+def test_emotion_beside_log_mel_is_both_in_a_stream_as_in_a_recording(tiny_classifier):
+    emotion = {"kind": "classifier", "model": str(tiny_classifier), "context_s": 1.0, "hop_s": 0.5}
+    config = JoinedConfig(parts=({"kind": "mel", "bands": 8}, emotion))
+    joined, samples = config.build(), noise(2.2)
+    assert (joined.width, joined.hop, joined.reach) == (14, 15, SAMPLE_RATE)
+    parts = [part.build() for part in config.parts]
+    whole = features_of(Sound(samples), joined, 60)
+    for part, columns in zip(parts, (whole[:, :10], whole[:, 10:]), strict=True):
+        assert np.allclose(features_of(Sound(samples), part, 60), columns, atol=1e-5)
+    sound = Sound()
+    for first in range(0, 60, 15):
+        sound.append(samples[sound.end : end_of_frame(first + 15)])
+        assert np.allclose(joined(sound, first, first + 15), whole[first : first + 15], atol=1e-4)
+        sound.forget(end_of_frame(first + 15) - joined.reach)
+
+
+def test_what_is_no_classifier_is_refused(tiny_classifier, tiny_audio_model, tmp_path):
+    from transformers import Wav2Vec2FeatureExtractor
+
+    with pytest.raises(UserError, match=r"expected an audio classifier of .* feature extractor"):
+        ClassifierConfig(model=str(tiny_audio_model)).build()
+    Wav2Vec2FeatureExtractor().save_pretrained(tiny_audio_model)
+    with pytest.raises(UserError, match=r"no weights for classifier.*kind=transformers"):
+        ClassifierConfig(model=str(tiny_audio_model)).build()
+    low = tmp_path / "low"
+    shutil.copytree(tiny_classifier, low)
+    Wav2Vec2FeatureExtractor(sampling_rate=8000).save_pretrained(low)
+    with pytest.raises(UserError, match="hears 8000 Hz, expected a model of 16000 Hz"):
+        ClassifierConfig(model=str(low)).build()
+    one = {"kind": "classifier", "model": str(tiny_classifier)}
+    with pytest.raises(UserError, match=r"hop_s 0.5 and 1, expected one"):
+        make_config(JoinedConfig, {"parts": [{**one, "hop_s": 0.5}, {**one, "hop_s": 1.0}]})
 
 
 def test_words_without_times_are_laid_over_what_is_spoken():
