@@ -105,4 +105,4 @@ def _peaks(before: np.ndarray, after: np.ndarray, one: Insertion, fastest: float
     first, last = stroke.held
     way = (span.stop - span.start - (last - first) - 1) // 2
     theirs = stroke.frames(first - way, last + way + 1)
-    return bool(hurried(after[span], before[span], theirs, way, fastest).any())
+    return bool(hurried(after[span], before[span], theirs, fastest).any())

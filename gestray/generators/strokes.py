@@ -37,6 +37,8 @@ ARMS = tuple(
 MOVED = (*ARMS, *HANDS)
 """Joints that a stroke takes over."""
 
+# What the chest hangs on: left to the motion, whose turning is no haste of the hands.
+_TRUNK = tuple(joint(name) for name in ("pelvis", "spine1", "spine2", "spine3"))
 # Whose speed tells how fast a hand is.
 _TRACKED = tuple(
     joint(f"{side}_{part}") for side in ("left", "right") for part in ("wrist", "middle3")
@@ -81,8 +83,13 @@ class Stroke:
 
 
 def hand_speeds(poses: np.ndarray) -> np.ndarray:
-    """Speed of wrists and middle fingertips relative to the chest, m/s, (T − 1, 4)."""
-    places = joint_positions(torch.tensor(poses, dtype=torch.float32)).numpy()
+    """Speed of wrists and middle fingertips as seen from the chest, m/s, (T − 1, 4).
+
+    A chest that turns does not make them faster: a gesture is as fast over any trunk.
+    """
+    upright = np.array(poses, dtype=np.float32).reshape(len(poses), -1, 3)
+    upright[:, _TRUNK] = 0
+    places = joint_positions(torch.from_numpy(upright.reshape(len(poses), -1))).numpy()
     relative = places[:, _TRACKED] - places[:, joint("spine3"), None]
     return np.linalg.norm(np.diff(relative, axis=0), axis=-1) * FPS
 
@@ -119,7 +126,7 @@ class Placing:
                 break
             ours, theirs = self.poses[span], stroke.frames(first - way, last + way + 1)
             made = _between(ours, theirs, _weight(way, last - first))
-            if hurried(made, ours, theirs, way, self._fastest).any():
+            if hurried(made, ours, theirs, self._fastest).any():
                 outcome = "too fast"
             elif not recognised(describe(made), stroke, (way + begins - first) / FPS):
                 outcome = "not seen"
@@ -143,21 +150,17 @@ def signs(form: PhysicalForm) -> tuple[object, ...]:
     return form.handedness, *hands
 
 
-def hurried(
-    made: np.ndarray, ours: np.ndarray, theirs: np.ndarray, way: int, fastest: float
-) -> np.ndarray:
+def hurried(made: np.ndarray, ours: np.ndarray, theirs: np.ndarray, fastest: float) -> np.ndarray:
     """Where a hand is faster than `fastest`, m/s, though neither motion is: bool (T − 1, 4).
 
-    On the way in and out neither is within 0.1 s of that moment; in between, where the gesture
-    goes on over a trunk that moves otherwise, neither is at any.
+    Neither is within 0.1 s of that moment; between the ways, where the gesture goes on as it was
+    recorded, no hand can be.
 
     Args:
         made, ours, theirs: the blend and what it was made of (T, 165), frame by frame.
-        way: frames of the way in, and of the way out.
     """
     speeds, allowed = hand_speeds(made), np.maximum(hand_speeds(ours), hand_speeds(theirs))
     allowed = maximum_filter1d(allowed, 2 * _NEAR + 1, axis=0, mode="nearest")
-    allowed[way : len(allowed) - way] = allowed.max()
     return speeds > np.maximum(allowed, fastest) + _ROUNDING
 
 

@@ -13,6 +13,7 @@ from gestray.corpora.take import FPS, Take
 from gestray.form import GesturePhases
 from gestray.generators.insertions import Insertion, seen
 from gestray.generators.strokes import MOVED, Placing, Stroke, _weight, hand_speeds
+from gestray.motion.skeleton import joint
 
 MARGIN_S = 0.6
 
@@ -99,6 +100,18 @@ def test_no_hand_is_faster_than_hands_are(recordings: list[Take]) -> None:
     assert not any(one.peaks for one in seen(base, poses, placed, fastest))
     peaks = [float(hand_speeds(np.array(s.poses)).max()) for _, s in strokes]
     assert hand_speeds(poses).max() <= max(fastest, *peaks, hand_speeds(base).max()) + 1e-4
+
+
+def test_a_turning_trunk_makes_no_hand_faster(recordings: list[Take]) -> None:
+    poses = np.array(recordings[0].poses)
+    turning = poses.reshape(len(poses), 55, 3).copy()
+    for name in ("pelvis", "spine2"):
+        turning[:, joint(name), 1] += np.sin(np.arange(len(poses)) / 4)
+    speeds = hand_speeds(poses)
+    np.testing.assert_allclose(hand_speeds(turning.reshape(len(poses), 165)), speeds, atol=1e-6)
+    bent, half = poses.copy(), len(poses) // 2
+    bent[half:, 3 * joint("left_elbow") + 1] -= 1.0
+    assert hand_speeds(bent)[half - 1, 0] > speeds[half - 1, 0] + 2
 
 
 def test_only_arms_and_hands_are_taken_over(recordings: list[Take]) -> None:
