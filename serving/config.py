@@ -60,7 +60,7 @@ class Load(Config):
     replicas: int = Field(1, ge=1)
     max_replicas: int = Field(1, ge=1)
     ongoing: int = Field(16, ge=1)
-    queued: int = Field(8, ge=0)
+    queued: int = Field(16, ge=0)
     batch: int = Field(16, ge=1)
     batch_wait_s: float = Field(0.002, ge=0)
     request_s: float = Field(30.0, gt=0)
