@@ -53,12 +53,16 @@ class State:
         releases: by name, the default last.
         since: wall clock from which on this holds.
         problem: why the last swap was given up, if it was.
+        begun_with: the index of each name with which the service was deployed. It is part of what
+            replicas tell a board that begins anew, so that one that is started then does not pass
+            for a new deployment and take a swap back.
     """
 
     version: int = 0
     releases: Mapping[str, Release] = field(default_factory=dict)
     since: float = 0.0
     problem: str | None = None
+    begun_with: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -129,4 +133,7 @@ class Board:
     def _change(self, name: str, release: Release, problem: str | None) -> None:
         releases = {**self.state.releases, name: release}
         since = self._wall() + _LEAD_S
-        self.state = State(self.state.version + 1, releases, since, problem)
+        version = self.state.version + 1
+        self.state = replace(
+            self.state, version=version, releases=releases, since=since, problem=problem
+        )

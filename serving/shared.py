@@ -94,7 +94,6 @@ class Shared:
         self._motions = Shelf(load.kept_bytes, load.kept_s)
         self._streams = Shelf(load.kept_bytes, _RESUME_S)
         self._figures: dict[str, tuple[float, list[Metric]]] = {}
-        self._begun_with: dict[str, str] | None = None
         self._board, self._news = Board(time.monotonic, time.time), asyncio.Condition()
 
     async def keep(self, motion_id: str, kept: Kept) -> None:
@@ -131,10 +130,10 @@ class Shared:
 
     async def begin_with(self, releases: Mapping[str, str]) -> State:
         """The state of models; of a service that is deployed with these indexes, if it is new."""
-        if self._begun_with != dict(releases):
+        state = self._board.state
+        if state.begun_with != dict(releases):
             known = {name: Release(uri) for name, uri in releases.items()}
-            self._begun_with = dict(releases)
-            self._board.state = State(self._board.state.version + 1, known)
+            self._board.state = State(state.version + 1, known, begun_with=dict(releases))
         return self._board.state
 
     async def meet(self, replica: str, loaded: Set[str], known: State, wait: bool = False) -> State:

@@ -99,6 +99,23 @@ class Asked:
         self.name, self.uri = name, uri
 
 
+def test_a_replica_that_starts_beside_a_board_that_was_lost_takes_no_swap_back() -> None:
+    async def story() -> list[State]:
+        shared = Shared(Load())
+        first = await shared.begin_with({"g": "old"})
+        await shared.meet("a", {"old", "new"}, first)
+        await shared.want("g", "new", 1)
+        swapped = await shared.meet("a", {"old", "new"}, first)
+        anew = Shared(Load())  # the actor's node was lost
+        await anew.meet("a", {"new"}, swapped)
+        started = await anew.begin_with({"g": "old"})  # of a replica that was lost with it
+        return [swapped, started, await anew.begin_with({"g": "third"})]
+
+    swapped, started, deployed = run(story())
+    assert started.releases["g"].live == swapped.releases["g"].live == "new"
+    assert deployed.releases["g"].live == "third"
+
+
 def test_replicas_follow_the_board_and_answer_from_it_together() -> None:
     def load(name: str, uri: str) -> Any:
         if uri == "broken":
