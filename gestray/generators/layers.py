@@ -77,61 +77,36 @@ class Blocks(nn.Module):
         return self.norm(x_BKW)
 
 
-class CodeHeads(nn.Module):
-    """Motion of all parts, token after token: a code, and what it leaves out.
+class LeftOut(nn.Module):
+    """What the first level's codes leave out of motion, foreseen as one vector of each part.
 
-    Drawn each by itself, the tokens of a hop would be likely one by one and together a motion
-    that nobody makes: so a token depends on the vectors of the one before it, of all parts.
-
-    Which code of the first level comes next is a choice, drawn from probabilities. What it leaves
-    out decides how smoothly the motion goes on; as choices, level by level, that is learnt slowly
-    and hardly better than by chance, and as a vector it is learnt at once. So finer levels are
-    the codes nearest to the vector expected, given the token before and the code drawn: by a
-    linear rule, for motion goes on, and by layers for what is not linear. How that rule errs is
+    By a linear rule, for motion goes on, and by layers for what is not linear. How the rule errs is
     kept as a covariance, and drawn from: expected vectors alone would move less than people do,
     and noise without that form would make them tremble.
     """
 
     spread: Tensor
 
-    def __init__(self, parts: int, codes: int, dim: int, width: int) -> None:
+    def __init__(self, parts: int, dim: int, width: int) -> None:
         super().__init__()
-
-        def weights(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.randn(*shape) * shape[-2] ** -0.5)
-
-        self.from_before = nn.Linear(parts * dim, parts * width)
-        self.inner = weights(parts, width, width)
-        self.inner_bias = nn.Parameter(torch.zeros(parts, width))
-        self.to_logits = weights(parts, width, codes)
-        self.bias = nn.Parameter(torch.zeros(parts, codes))
         self.goes_on = nn.Linear(parts * dim, parts * dim)
         self.begins = nn.Parameter(torch.zeros(parts, dim))
         self.keeps = nn.Parameter(torch.zeros(parts, dim, dim))
         self.register_buffer("spread", torch.zeros(parts, dim, dim))
-        self.from_coarse = weights(parts, dim, width)
-        self.rest_inner = weights(parts, width, width)
-        self.rest_bias = nn.Parameter(torch.zeros(parts, width))
-        self.to_rest = nn.Parameter(torch.zeros(parts, width, dim))
+        self.from_coarse = _weights(parts, dim, width)
+        self.inner = _weights(parts, width, width)
+        self.inner_bias = nn.Parameter(torch.zeros(parts, width))
+        self.out = nn.Parameter(torch.zeros(parts, width, dim))
 
-    def known(self, hidden: Tensor, before: Tensor) -> Tensor:
-        """What is known of tokens (…, P, W), given the vectors (…, P, D) of those before them."""
-        return hidden + self.from_before(before.flatten(-2)).view_as(hidden)
-
-    def logits(self, known: Tensor) -> Tensor:
-        """(…, P, S) of the first level's codes."""
-        inner = functional.gelu(_each(known, self.inner) + self.inner_bias)
-        return _each(known + inner, self.to_logits) + self.bias
-
-    def rest(self, known: Tensor, before: Tensor, coarse: Tensor) -> Tensor:
-        """What the vectors (…, P, D) of the first level's codes leave out, as expected."""
+    def forward(self, known: Tensor, before: Tensor, coarse: Tensor) -> Tensor:
+        """The vectors expected (…, P, D), given those of the codes and of the token before."""
         before = before.flatten(-2)
         nothing = (before == 0).all(-1, keepdim=True)
         goes_on = self.goes_on(before).view_as(coarse) + _each(coarse, self.keeps)
         linear = torch.where(nothing[..., None], self.begins, goes_on)
         known = known + _each(coarse, self.from_coarse)
-        inner = functional.gelu(_each(known, self.rest_inner) + self.rest_bias)
-        return linear + _each(known + inner, self.to_rest)
+        inner = functional.gelu(_each(known, self.inner) + self.inner_bias)
+        return linear + _each(known + inner, self.out)
 
     @torch.no_grad()
     def start(self, before_NPD: Tensor, coarse_NPD: Tensor, vectors_NPD: Tensor) -> None:
@@ -154,6 +129,37 @@ class CodeHeads(nn.Module):
             covariance += 1e-9 * torch.eye(dim).to(covariance)
             self.spread[part] = torch.linalg.cholesky(covariance).T
 
+
+class CodeHeads(nn.Module):
+    """Motion of all parts, token after token: a code, and what it leaves out.
+
+    Drawn each by itself, the tokens of a hop would be likely one by one and together a motion
+    that nobody makes: so a token depends on the vectors of the one before it, of all parts.
+
+    Which code of the first level comes next is a choice, drawn from probabilities. What it leaves
+    out decides how smoothly the motion goes on; as choices, level by level, that is learnt slowly
+    and hardly better than by chance, and as a vector it is learnt at once. So finer levels are
+    the codes nearest to the vector expected, given the token before and the code drawn.
+    """
+
+    def __init__(self, parts: int, levels: int, codes: int, dim: int, width: int) -> None:
+        super().__init__()
+        self.from_before = nn.Linear(parts * dim, parts * width)
+        self.inner = _weights(parts, width, width)
+        self.inner_bias = nn.Parameter(torch.zeros(parts, width))
+        self.to_logits = _weights(parts, width, codes)
+        self.bias = nn.Parameter(torch.zeros(parts, codes))
+        self.left_out = LeftOut(parts, dim, width) if levels > 1 else None
+
+    def known(self, hidden: Tensor, before: Tensor) -> Tensor:
+        """What is known of tokens (…, P, W), given the vectors (…, P, D) of those before them."""
+        return hidden + self.from_before(before.flatten(-2)).view_as(hidden)
+
+    def logits(self, known: Tensor) -> Tensor:
+        """(…, P, S) of the first level's codes."""
+        inner = functional.gelu(_each(known, self.inner) + self.inner_bias)
+        return _each(known + inner, self.to_logits) + self.bias
+
     def loss(self, hidden: Tensor, lesson: Lesson, weight_BK: Tensor | None = None) -> Tensor:
         """Cross-entropy of codes in nats, and of what they leave out the share not foreseen.
 
@@ -169,8 +175,8 @@ class CodeHeads(nn.Module):
         ).view(codes_BKP.shape)
         coarse = look_up(lesson.books[0], codes_BKP)
         rest = lesson.vectors - coarse
-        if len(lesson.books) > 1:
-            error_BKP = (self.rest(known, lesson.before, coarse) - rest).square().mean(-1)
+        if self.left_out is not None:
+            error_BKP = (self.left_out(known, lesson.before, coarse) - rest).square().mean(-1)
             lost_BKP = lost_BKP + error_BKP / rest.square().mean((0, 1, 3)).clamp(min=1e-8)
         lost_BK = lost_BKP.mean(-1)
         if weight_BK is None:
@@ -186,7 +192,9 @@ class CodeHeads(nn.Module):
         likely = self.logits(known).softmax(-1)
         hard = functional.one_hot(likely.argmax(-1), likely.shape[-1]).to(likely.dtype)
         coarse = _each(hard + likely - likely.detach(), books_LPSD[0])
-        return coarse + self.rest(known, before, coarse) if len(books_LPSD) > 1 else coarse
+        if self.left_out is None:
+            return coarse
+        return coarse + self.left_out(known, before, coarse)
 
     def draw(
         self,
@@ -204,14 +212,18 @@ class CodeHeads(nn.Module):
         known = self.known(hidden_BPW, before_BPD)
         codes = [(self.logits(known) + gumbel_BPS).argmax(-1)]
         vectors = look_up(books_LPSD[0], codes[0])
-        if len(books_LPSD) > 1:
-            rest = self.rest(known, before_BPD, vectors)
-            wanted = vectors + rest + _each(normal_BPD, self.spread)
+        if self.left_out is not None:
+            rest = self.left_out(known, before_BPD, vectors)
+            wanted = vectors + rest + _each(normal_BPD, self.left_out.spread)
             for books_PSD in books_LPSD[1:]:
                 left_PBD = (wanted - vectors).transpose(0, 1)
                 codes.append(torch.cdist(left_PBD, books_PSD).argmin(-1).T)
                 vectors = vectors + look_up(books_PSD, codes[-1])
         return torch.stack(codes, dim=-1), vectors
+
+
+def _weights(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(*shape) * shape[-2] ** -0.5)
 
 
 def _each(values: Tensor, weights_PVW: Tensor) -> Tensor:

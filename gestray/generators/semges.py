@@ -42,7 +42,9 @@ class SemGes(nn.Module):
         self.text = Blocks(max(1, self.method.layers // 2), *sizes)
         self.fusion = Blocks(self.method.layers, *sizes, crosses=True)
         self.to_parts = nn.Linear(width, parts * width)
-        self.heads = CodeHeads(parts, tokenizer.codebook_size, tokenizer.code_dim, width)
+        self.heads = CodeHeads(
+            parts, tokenizer.quantizers, tokenizer.codebook_size, tokenizer.code_dim, width
+        )
         self.to_motion = nn.Linear(width, parts * tokenizer.code_dim)
 
     def forward(self, window: Window) -> tuple[Tensor, Tensor]:

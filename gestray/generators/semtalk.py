@@ -71,7 +71,7 @@ class SemTalk(nn.Module):
         self.gate = Gate(config, speech_width, tokens)
         self.meaning = Blocks(layers + 1, *sizes)
         self.mix = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
-        codes = (tokenizer.codebook_size, tokenizer.code_dim, width)
+        codes = (tokenizer.quantizers, tokenizer.codebook_size, tokenizer.code_dim, width)
         self.base_heads = CodeHeads(len(parts), *codes)
         self.sparse_heads = CodeHeads(len(parts), *codes)
 

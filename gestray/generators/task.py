@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from gestray.generators.config import GeneratorTraining, TrainedGenerator
 from gestray.generators.heard import Window
-from gestray.generators.layers import Blocks, CodeHeads, look_up, vectors_of
+from gestray.generators.layers import Blocks, CodeHeads, LeftOut, look_up, vectors_of
 from gestray.generators.model import CodeGenerator
 from gestray.generators.network import Lesson
 from gestray.generators.semtalk import SemTalk
@@ -63,7 +63,7 @@ class GeneratorTask:
         return model
 
     def start(self, model: nn.Module, batches: Iterator[Batch]) -> None:
-        """How motion goes on, of `START_WINDOWS` windows of all ranks: see `CodeHeads.start`."""
+        """How motion goes on, of `START_WINDOWS` windows of all ranks: see `LeftOut.start`."""
         assert isinstance(model, CodeGenerator)
         books, loop = model.books, self.config.loop
         if len(books) == 1:
@@ -76,9 +76,9 @@ class GeneratorTask:
             before.append(of_windows[:, :-1].flatten(0, 1))
             vectors.append(of_windows[:, 1:].flatten(0, 1))
             coarse.append(look_up(books[0], codes[:, 1:, :, 0]).flatten(0, 1))
-        for heads in model.modules():
-            if isinstance(heads, CodeHeads):
-                heads.start(torch.cat(before), torch.cat(coarse), torch.cat(vectors))
+        for part in model.modules():
+            if isinstance(part, LeftOut):
+                part.start(torch.cat(before), torch.cat(coarse), torch.cat(vectors))
 
     def _codes(self, model: CodeGenerator, batch: Batch) -> tuple[Frames, Tensor]:
         """Frames of the windows of a batch, and their codes (B, K, P, L)."""

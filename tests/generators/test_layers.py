@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from gestray.generators.layers import CodeHeads, look_up
+from gestray.generators.network import Lesson
 
 PARTS, CODES, DIM, WIDTH = 2, 8, 3, 16
 
@@ -22,31 +23,31 @@ def linear_process(tokens: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 def test_the_start_finds_a_linear_rule() -> None:
     torch.manual_seed(0)
-    heads = CodeHeads(PARTS, CODES, DIM, WIDTH)
+    heads = CodeHeads(PARTS, 2, CODES, DIM, WIDTH)
     before, coarse, vectors = linear_process(4000)
     known = heads.known(torch.randn(4000, PARTS, WIDTH), before)
-    share = ((vectors - coarse) - heads.rest(known, before, coarse)).square().mean()
+    share = ((vectors - coarse) - heads.left_out(known, before, coarse)).square().mean()
     assert share > 0.1, "there is something to be found"
-    heads.start(before, coarse, vectors)
-    error = ((vectors - coarse) - heads.rest(known, before, coarse)).square().mean()
+    heads.left_out.start(before, coarse, vectors)
+    error = ((vectors - coarse) - heads.left_out(known, before, coarse)).square().mean()
     assert error < 1e-4 * share
 
 
 def test_without_a_token_before_a_code_is_what_it_stands_for() -> None:
     torch.manual_seed(0)
-    heads = CodeHeads(PARTS, CODES, DIM, WIDTH)
+    heads = CodeHeads(PARTS, 2, CODES, DIM, WIDTH)
     before, coarse, vectors = linear_process(500)
-    heads.start(before, coarse, vectors)
+    heads.left_out.start(before, coarse, vectors)
     nothing = torch.zeros_like(before)
-    rest = heads.rest(heads.known(torch.zeros(500, PARTS, WIDTH), nothing), nothing, coarse)
+    rest = heads.left_out(heads.known(torch.zeros(500, PARTS, WIDTH), nothing), nothing, coarse)
     assert torch.equal(rest, torch.zeros_like(rest))
 
 
 def test_drawn_finer_codes_are_those_nearest_to_what_is_foreseen() -> None:
     torch.manual_seed(0)
-    heads = CodeHeads(PARTS, CODES, DIM, WIDTH)
+    heads = CodeHeads(PARTS, 2, CODES, DIM, WIDTH)
     before, coarse, vectors = linear_process(500)
-    heads.start(before, coarse, vectors)
+    heads.left_out.start(before, coarse, vectors)
     scale = torch.tensor([1, 0.5, 0.25, 0.1])
     books = torch.randn(4, PARTS, CODES, DIM) * scale[:, None, None, None]
     none = torch.zeros(6, PARTS, CODES), torch.zeros(6, PARTS, DIM)
@@ -55,7 +56,7 @@ def test_drawn_finer_codes_are_those_nearest_to_what_is_foreseen() -> None:
         codes, found = heads.draw(hidden, before[:6], books, *none)
         known = heads.known(hidden, before[:6])
         assert torch.equal(codes[..., 0], heads.logits(known).argmax(-1))
-        left = heads.rest(known, before[:6], look_up(books[0], codes[..., 0]))
+        left = heads.left_out(known, before[:6], look_up(books[0], codes[..., 0]))
     for level in range(1, 4):
         for part in range(PARTS):
             apart = (left[:, part, None] - books[level, part]).norm(dim=-1)
@@ -67,10 +68,25 @@ def test_drawn_finer_codes_are_those_nearest_to_what_is_foreseen() -> None:
 
 def test_noise_is_spread_as_the_rule_errs() -> None:
     torch.manual_seed(0)
-    heads = CodeHeads(PARTS, CODES, DIM, WIDTH)
+    heads = CodeHeads(PARTS, 2, CODES, DIM, WIDTH)
     before, coarse, vectors = linear_process(20_000)
     form = torch.tensor([[0.3, 0.0, 0.0], [0.2, 0.1, 0.0], [0.0, -0.1, 0.05]])
-    heads.start(before, coarse, vectors + torch.randn_like(vectors) @ form.T)
+    heads.left_out.start(before, coarse, vectors + torch.randn_like(vectors) @ form.T)
     for part in range(PARTS):
-        covariance = heads.spread[part].T @ heads.spread[part]
+        covariance = heads.left_out.spread[part].T @ heads.left_out.spread[part]
         assert torch.allclose(covariance, form @ form.T, atol=4e-3)
+
+
+def test_with_one_level_nothing_is_built_that_does_not_learn() -> None:
+    """Ranks wait for the gradient of every parameter there is."""
+    torch.manual_seed(0)
+    heads = CodeHeads(PARTS, 1, CODES, DIM, WIDTH)
+    books = torch.randn(1, PARTS, CODES, DIM)
+    codes = torch.randint(CODES, (4, 5, PARTS, 1))
+    lesson = Lesson(
+        asked=slice(0, 5), codes=codes, books=books, vectors=look_up(books[0], codes[..., 0]),
+        before=torch.randn(4, 5, PARTS, DIM), score=torch.zeros(4, 20), means=torch.zeros(4, 5),
+        motion_error=lambda vectors: vectors, step=0,
+    )  # fmt: skip
+    heads.loss(torch.randn(4, 5, PARTS, WIDTH), lesson).backward()
+    assert all(parameter.grad is not None for parameter in heads.parameters())
