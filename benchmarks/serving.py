@@ -71,7 +71,7 @@ end
 
 def small_store(work: Path) -> Folder:
     """What a demo makes in a minute or two: models of the real sizes that have hardly learnt."""
-    few = [f"{stage}.loop.steps=4" for stage in ("tokenizer", "direct", "sma")]
+    few = [f"{stage}.loop.steps=4" for stage in ("tokenizer", "direct", "sma", "semges")]
     command = [sys.executable, "-m", "jobs.cli", "demo", "takes=24", "workers=1", *few]
     subprocess.run([*command, "--store", str(work), "--json"], check=True, stdout=sys.stderr)
     return Folder(str(work))

@@ -21,8 +21,8 @@ ENVIRONMENT = {
     "RAY_worker_maximum_startup_concurrency": "4",
     # A tokenizer's thread pool does not survive the fork of a worker.
     "TOKENIZERS_PARALLELISM": "false",
-    # Serve's proxy has no limit of its own for the time that a request's head takes.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.heads:in_proxy",
+    # Serve's proxy waits for a head as long as a client likes, and refuses as fast as one asks.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.front:before_serve",
 }
 
 

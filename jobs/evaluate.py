@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,15 +81,16 @@ def _run(run: StageRun[RetrievalConfig]) -> StageResult:
     first = next(iter(methods.values()))[0]
     takes = first.input("takes")
     facts = _rows(first, config.split).select(FACTS)
+    embed = _text_encoder() if RETRIEVAL in config.tasks else None
+    began = time.perf_counter()
     phrases = PhraseSet(
         facts,
         read_meanings(facts, takes, run.inputs.get("anchors")),
-        _embed_texts(facts["text"].to_pylist()) if RETRIEVAL in config.tasks else None,
+        embed(facts["text"].to_pylist()) if embed else None,
         config.tasks,
         config.resamples,
     )
     found: list[Evaluated] = []
-    began = time.perf_counter()
     with progress("evaluate", len(methods)) as track:
         for done, (method, artifacts) in enumerate(methods.items(), start=1):
             found += _evaluated(method, artifacts, phrases, config.split)
@@ -124,14 +125,15 @@ def _rows(artifact: Artifact, split: str) -> pa.Table:
     return rows
 
 
-def _embed_texts(texts: Sequence[str]) -> np.ndarray:
-    """(Q, D) by a sentence encoder that knows nothing of gestures."""
+def _text_encoder() -> Callable[[Sequence[str]], np.ndarray]:
+    """Texts → (Q, D), by a sentence encoder that knows nothing of gestures."""
     import torch
 
     from gestray.encoders.config import TextTowerConfig
     from gestray.encoders.towers.text import TextEncoder
 
-    return TextEncoder(TextTowerConfig())(texts, torch.device("cpu")).numpy()
+    encoder = TextEncoder(TextTowerConfig())
+    return lambda texts: encoder(texts, torch.device("cpu")).numpy()
 
 
 @dataclass(frozen=True)

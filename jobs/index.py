@@ -51,6 +51,8 @@ class UpdateConfig(Config):
 
 
 def _build(run: StageRun[BuildConfig]) -> StageResult:
+    import pyarrow.dataset  # noqa: F401  reading imports it, which does not grow with the rows
+
     began = time.perf_counter()
     rows = described_rows(run.inputs["embeddings"], run.inputs.get("anchors"))
     index = GestureIndex.build(matrix(rows, "motion_embedding"), rows, run.config.kind)

@@ -7,6 +7,7 @@ with a progress bar that means rows.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -71,19 +72,17 @@ def map_rows(
 ) -> Iterator[pa.Table]:
     """`worker(**setup)(table)` over the rows on Ray actors, results in order.
 
-    For one actor and without a cluster, in this process.
+    For one actor and without a cluster, in this process. Of few rows each actor gets its share.
     """
+    size = max(1, min(batch_size, math.ceil(len(rows) / actors)))
+    slices = [rows.slice(first, size) for first in range(0, max(1, len(rows)), size)]
     if runs_here(actors):
-        made = _Timed(worker(**setup))
-        slices = (rows.slice(first, batch_size) for first in range(0, len(rows), batch_size))
-        yield from _noted(map(made, slices), 1)
+        yield from _noted(map(_Timed(worker(**setup)), slices), 1)
         return
     connect()
     import ray.data
 
-    blocks = max(1, len(rows) // batch_size)
-    dataset = ray.data.from_arrow(rows).repartition(blocks)
-    yield from _run(dataset, worker, setup, min(actors, blocks), batch_size)
+    yield from _run(ray.data.from_arrow(slices), worker, setup, min(actors, len(slices)))
 
 
 def map_takes(
@@ -104,7 +103,7 @@ def map_takes(
 
     items = [{"ref": ref} for ref in catalog]
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
-    yield from _run(dataset, _TakeReader, reader, min(actors, len(items)), batch_size=1)
+    yield from _run(dataset, _TakeReader, reader, min(actors, len(items)))
 
 
 class _TakeReader:
@@ -172,16 +171,15 @@ def _noted(tables: Iterable[pa.Table], workers: int) -> Iterator[pa.Table]:
     note(Work(unit="rows", units=count, workers=workers, busy_s=each * count, driver_s=driver_s))
 
 
-def _run(
-    dataset: Any, worker: type, setup: Mapping[str, Any], actors: int, batch_size: int
-) -> Iterator[pa.Table]:
+def _run(dataset: Any, worker: type, setup: Mapping[str, Any], actors: int) -> Iterator[pa.Table]:
+    """A call of the worker for each block of the dataset."""
     import ray.data
 
     dataset.context.execution_options.preserve_order = True
     results = dataset.map_batches(
         _Actor,
         fn_constructor_kwargs={"worker": worker, "setup": dict(setup)},
-        batch_size=batch_size,
+        batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=1,

@@ -2,15 +2,13 @@
 
 The gate bounds how long a body may take, but it is asked only when a request's head is whole, and
 for that uvicorn waits as long as a client likes. So connections are closed here whose head does
-not arrive. Serve's proxy makes its uvicorn by itself, and before that calls what
-`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH` names, in its own process: `in_proxy`.
+not arrive.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from starlette.middleware import Middleware
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -59,7 +57,6 @@ class PromptHead(HttpToolsProtocol):
         self.transport.close()
 
 
-def in_proxy() -> list[Middleware]:
-    """Let uvicorn in this process wait for heads no longer than that; adds no middleware."""
+def bound_heads() -> None:
+    """Let servers that uvicorn makes in this process wait for heads no longer than that."""
     auto.AutoHTTPProtocol = PromptHead
-    return []

@@ -25,14 +25,19 @@ from jobs.rows import ROWS
 #: Small enough for two cores; every stage of the demo all the same.
 DEMO = ["takes=10", "workers=2"]
 DEMO += [
-    f"{name}.loop.{key}" for name in ("direct", "sma") for key in ("steps=12", "batch_size=16")
+    f"{name}.loop.{key}"
+    for name in ("direct", "sma", "semges")
+    for key in ("steps=12", "batch_size=16")
 ]
 DEMO += ["tokenizer.loop.steps=40", "tokenizer.loop.batch_size=16"]
-DEMO += [f"{n}.loop.{k}" for n in ("tokenizer", "direct", "sma") for k in ("log_every=2",)]
-DEMO += [f"{name}.loop.checkpoint_every=4" for name in ("tokenizer", "direct", "sma")]
+DEMO += [
+    f"{n}.loop.{k}" for n in ("tokenizer", "direct", "sma", "semges") for k in ("log_every=2",)
+]
+DEMO += [f"{name}.loop.checkpoint_every=4" for name in ("tokenizer", "direct", "sma", "semges")]
 #: Trainings ask for what the node `train` has, and for none of the CPUs it has not.
 ON_TRAIN = [
-    f"{name}.loop.compute.resources={{CPU: 0, train: 1}}" for name in ("tokenizer", "direct", "sma")
+    f"{name}.loop.compute.resources={{CPU: 0, train: 1}}"
+    for name in ("tokenizer", "direct", "sma", "semges")
 ]
 WHERE = """
 import json, ray

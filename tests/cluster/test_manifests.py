@@ -222,7 +222,7 @@ def grpc_elsewhere(objects: list[Object]) -> None:
 
 def no_such_callback(objects: list[Object]) -> None:
     pod = service(objects)["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]
-    pod["containers"][0]["env"][-1]["value"] = "serving.heads:in_proxies"
+    pod["containers"][0]["env"][-1]["value"] = "serving.front:before_serving"
 
 
 def no_autoscaler(objects: list[Object]) -> None:
@@ -252,7 +252,7 @@ def budget_for_no_replica(objects: list[Object]) -> None:
         (replaced("port: 8000", "port: 8002"), "no container has port 8002"),
         (replaced("grpc_port: 8001", "grpc_port: 8003"), "no container has port 8003"),
         (grpc_elsewhere, "Service gestray-grpc: no container has port 8004"),
-        (no_such_callback, "no serving.heads:in_proxies"),
+        (no_such_callback, "no serving.front:before_serving"),
         (replaced("proxy_location: EveryNode", "proxy_location: Everywhere"), "serveConfigV2"),
         (no_keys_are_mounted, "no volume keys"),
         (unknown_keys, "secret gestray-key is not in secrets.example.yaml"),

@@ -70,6 +70,9 @@ def test_every_shipped_pipeline_is_valid():
         (stage,) = [stage for stage in pipeline.stages if stage.name == trained]
         assert stage.config["loop"]["steps"] == 7
     check_pipeline(load_pipeline("retrieved_gestures", []))
+    check_pipeline(load_pipeline("demo", ["semges.loop.steps=7"]))
+    silent = check_pipeline(load_pipeline("demo", ["speech=false", "generators=[]"]))
+    assert "semges" not in silent
 
 
 def test_a_language_model_grounds_where_it_is_asked_for():
