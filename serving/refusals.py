@@ -13,7 +13,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: Less than `Retry-After`, which is whole seconds.
-HELD_S = 0.5
+HELD_S = 0.8
 #: Answers that are held at once; of a greater crowd the rest is refused without delay.
 MOST_HELD = 2048
 
