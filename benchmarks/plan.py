@@ -21,7 +21,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.side_by_side import Comparison, main
 
-
 SECOND = 1.0
 
 
