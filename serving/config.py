@@ -44,8 +44,8 @@ class Load(Config):
     Args:
         replicas: how many there are at least.
         max_replicas: how many there may be under load.
-        ongoing: requests a replica works on at once: two batches, one that is computed and one
-            that is read and gathered meanwhile.
+        ongoing: requests a replica works on at once: a batch that is computed, and half of one
+            that gathers meanwhile.
         queued: requests that wait for a replica; any more are answered 429 at once. Few, so that
             who is let in is answered soon: what waits is latency.
         batch: texts that are embedded together.
@@ -60,7 +60,7 @@ class Load(Config):
 
     replicas: int = Field(1, ge=1)
     max_replicas: int = Field(1, ge=1)
-    ongoing: int = Field(32, ge=1)
+    ongoing: int = Field(24, ge=1)
     queued: int = Field(16, ge=0)
     batch: int = Field(16, ge=1)
     batch_wait_s: float = Field(0.002, ge=0)
