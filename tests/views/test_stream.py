@@ -59,15 +59,30 @@ def test_ray_reads_the_same_batches_in_the_same_order(takes, ray_cluster, first)
     assert all(a.equals(b) for a, b in zip(local, streamed, strict=True))
 
 
-@pytest.mark.ray
-def test_reading_ahead_rests_while_training_is_busy(takes, ray_cluster, monkeypatch):
-    """Ray Data's loop, which runs in the rank, has no pause of its own."""
-    turns = []
+@pytest.fixture
+def turns(monkeypatch):
+    """When Ray Data's scheduling loop turned."""
+    seen = []
     unhurried = stream_module._unhurried()
     rest = unhurried.on_execution_step
     monkeypatch.setattr(
-        unhurried, "on_execution_step", lambda *args: (rest(*args), turns.append(time.monotonic()))
+        unhurried, "on_execution_step", lambda *args: (rest(*args), seen.append(time.monotonic()))
     )
+    return seen
+
+
+@pytest.mark.ray
+def test_reading_ahead_rests_while_nothing_is_read_yet(takes, ray_cluster, turns):
+    windows = stream(takes, Windows(WindowConfig(), "train"), pool=8)
+    began = time.monotonic()
+    for _ in windows.ray_batches(range(8), 0, 100):
+        pass
+    assert 1 <= len(turns) <= (time.monotonic() - began) / stream_module.SHORT_PAUSE_S + 1
+
+
+@pytest.mark.ray
+def test_reading_ahead_rests_while_training_is_busy(takes, ray_cluster, turns):
+    """Ray Data's loop, which runs in the rank, has no pause of its own."""
     windows = stream(takes, Windows(WindowConfig(), "train"), pool=8)
     batches = windows.ray_batches(range(8), 0, 200)
     for _ in range(3):
