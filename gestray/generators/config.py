@@ -87,6 +87,8 @@ class SemTalkConfig(Config):
         gate_loss: weight of the gate's cross-entropy.
         meant_weight: how much more a token with a meaning counts, in either loss.
         threshold: a token that means more than this takes the sparse motion.
+        preparation_s: hands set off so long before what they mean, and labels begin with the
+            stroke: what leads to it takes the sparse motion, hears words and counts as it does.
     """
 
     kind: Literal["semtalk"] = "semtalk"
@@ -98,6 +100,7 @@ class SemTalkConfig(Config):
     gate_loss: float = Field(1.0, ge=0)
     meant_weight: float = Field(4.0, ge=0)
     threshold: float = Field(0.5, ge=0, le=1)
+    preparation_s: float = Field(16 / 30, ge=0)
 
 
 Method = Annotated[SemGesConfig | SemTalkConfig, Field(discriminator="kind")]

@@ -231,6 +231,12 @@ def _each(values: Tensor, weights_PVW: Tensor) -> Tensor:
     return torch.einsum("...pv,pvw->...pw", values, weights_PVW)
 
 
+def with_preparation(meaning_BK: Tensor, lead: int) -> Tensor:
+    """The most that each token, or one of the `lead` after it in the window, means (B, K)."""
+    ahead = functional.pad(meaning_BK, (0, lead), value=-1.0)
+    return functional.max_pool1d(ahead[:, None], lead + 1, stride=1)[:, 0]
+
+
 def look_up(books_PSD: Tensor, codes: Tensor) -> Tensor:
     """Vectors (…, P, D) of one level's codes (…, P)."""
     return books_PSD[torch.arange(len(books_PSD), device=codes.device), codes]

@@ -6,7 +6,8 @@ are contrasted with the rhythm's, in their own clip (local) and as clips (global
 
 *The gate* says of each token how much it means, from speech and words alone, so that it can be
 carried to a corpus without labels, or to other parts. *Sparse motion* hears words too; where the
-gate is sure, its codes take the place of the base's.
+gate is sure, its codes take the place of the base's. Hands set off before what they mean, and which
+gesture it will be shows there: tokens that lead to a meaning are the sparse motion's as well.
 
 The paper leaves open what "without a gate" does: here, all motion is then the sparse one.
 
@@ -15,13 +16,16 @@ Shapes: see `gestray.generators.heard`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gestray.corpora.take import FPS
 from gestray.generators.config import SemTalkConfig, TrainedGenerator
 from gestray.generators.heard import Heard, Window
-from gestray.generators.layers import Blocks, CodeHeads
+from gestray.generators.layers import Blocks, CodeHeads, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
 from gestray.training.distributed import gather
 
@@ -30,6 +34,27 @@ TEMPERATURE = 0.1
 
 # Which part takes its turn after which; parts that are not listed come last, in their order.
 _TURNS = ("face", "hands", "upper", "lower")
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What is made of a window.
+
+    Args:
+        base: motion that follows rhythm (B, K, P, W).
+        sparse: the same with what is meant (B, K, P, W).
+        gate: logits of how much each token means (B, K).
+        meaning: how much each means (B, K).
+        leads: how much each means or leads to (B, K): see `SemTalkConfig.preparation_s`.
+        rhythm: of speech (B, K, W).
+    """
+
+    base: Tensor
+    sparse: Tensor
+    gate: Tensor
+    meaning: Tensor
+    leads: Tensor
+    rhythm: Tensor
 
 
 class Gate(nn.Module):
@@ -57,6 +82,7 @@ class SemTalk(nn.Module):
         assert isinstance(generator.method, SemTalkConfig)
         self.method = generator.method
         width, layers, parts = generator.width, self.method.layers, tokenizer.parts
+        self.lead = round(self.method.preparation_s * FPS / tokenizer.frames_per_token)
         sizes = (tokens, width, generator.heads, generator.dropout)
         self.turns = sorted(
             range(len(parts)),
@@ -75,10 +101,7 @@ class SemTalk(nn.Module):
         self.base_heads = CodeHeads(len(parts), *codes)
         self.sparse_heads = CodeHeads(len(parts), *codes)
 
-    def forward(
-        self, window: Window, random_BK: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Base and sparse motion (B, K, P, W), gate's logits and meaning (B, K), and rhythm."""
+    def forward(self, window: Window, random_BK: Tensor) -> Moves:
         heard = self.heard
         rhythm_BKW = self.rhythm(heard.speech(window))
         body_BKW = rhythm_BKW + heard.speaker(window) + heard.past(window)
@@ -89,55 +112,58 @@ class SemTalk(nn.Module):
         base_BKPW = torch.stack([found[part] for part in range(len(found))], dim=2)
 
         gate_BK = self.gate(window)
-        if self.method.gate == "learnt":
-            meaning_BK = gate_BK.sigmoid()
-        elif self.method.gate == "random":
-            meaning_BK = random_BK
-        else:
-            meaning_BK = torch.ones_like(gate_BK)
         # The gate learns from labels alone: motion must not talk it into anything.
-        share = meaning_BK.detach()[..., None, None] if self.method.weighs_features else 0.5
+        if self.method.gate == "learnt":
+            meaning_BK = gate_BK.detach().sigmoid()
+            leads_BK = with_preparation(meaning_BK, self.lead)
+        elif self.method.gate == "random":
+            meaning_BK = leads_BK = random_BK
+        else:
+            meaning_BK = leads_BK = torch.ones_like(gate_BK)
+        share = leads_BK[..., None, None] if self.method.weighs_features else 0.5
         words_BKW = self.meaning(body_BKW + heard.text(window))
         sparse_BKPW = self.mix(share * words_BKW[:, :, None] + (1 - share) * base_BKPW)
-        return base_BKPW, base_BKPW + sparse_BKPW, gate_BK, meaning_BK, rhythm_BKW
+        return Moves(base_BKPW, base_BKPW + sparse_BKPW, gate_BK, meaning_BK, leads_BK, rhythm_BKW)
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
         random_BK = functional.pad(noise.gate, (first, len(window.known[0]) - last))
-        base, sparse, _, meaning, _ = self(window, random_BK)
-        takes_BK = meaning > self.method.threshold
+        moves = self(window, random_BK)
+        takes_BK = moves.leads > self.method.threshold
         before_BPD, codes = window.before(first), []
         for token, chance in zip(range(first, last), noise.of_tokens(), strict=True):
             given = before_BPD, books, *chance
-            drawn, before_BPD = self.base_heads.draw(base[:, token], *given)
+            drawn, before_BPD = self.base_heads.draw(moves.base[:, token], *given)
             takes_B11 = takes_BK[:, token, None, None]
             if takes_B11.any():
-                sparse_drawn, vectors = self.sparse_heads.draw(sparse[:, token], *given)
+                sparse_drawn, vectors = self.sparse_heads.draw(moves.sparse[:, token], *given)
                 drawn = torch.where(takes_B11, sparse_drawn, drawn)
                 before_BPD = torch.where(takes_B11, vectors, before_BPD)
             codes.append(drawn)
-        return Answer(torch.stack(codes, dim=1), meaning[:, first:last])
+        return Answer(torch.stack(codes, dim=1), moves.meaning[:, first:last])
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         method, asked = self.method, lesson.asked
         random_BK = torch.rand(window.known.shape, device=window.known.device)
-        base, sparse, gate_BK, meaning_BK, rhythm = self(window, random_BK)
+        moves = self(window, random_BK)
         known_BK = (lesson.means >= 0).float()
         # What no annotator has looked at means as much as the gate says.
-        means_BK = torch.where(lesson.means >= 0, lesson.means.float(), meaning_BK.detach())
-        weight_BK = 1 + method.meant_weight * means_BK
-        found = {"base": self.base_heads.loss(base[:, asked], lesson)}
-        sparse_BK = weight_BK[:, asked] if method.weighs_losses else None
-        found["sparse"] = self.sparse_heads.loss(sparse[:, asked], lesson, sparse_BK)
+        means_BK = torch.where(lesson.means >= 0, lesson.means.float(), moves.meaning)
+        found = {"base": self.base_heads.loss(moves.base[:, asked], lesson)}
+        sparse_BK = None
+        if method.weighs_losses:
+            sparse_BK = 1 + method.meant_weight * with_preparation(means_BK, self.lead)[:, asked]
+        found["sparse"] = self.sparse_heads.loss(moves.sparse[:, asked], lesson, sparse_BK)
+        weight_BK = (1 + method.meant_weight * means_BK) * known_BK
         gate_loss = functional.binary_cross_entropy_with_logits(
-            gate_BK, means_BK, weight_BK * known_BK, reduction="sum"
+            moves.gate, means_BK, weight_BK, reduction="sum"
         )
-        found["gate"] = gate_loss / (weight_BK * known_BK).sum().clamp(min=1e-6)
+        found["gate"] = gate_loss / weight_BK.sum().clamp(min=1e-6)
         if method.rhythm:
-            found["rhythm"] = self._rhythm(base, rhythm)
+            found["rhythm"] = self._rhythm(moves.base, moves.rhythm)
         found["loss"] = found["base"] + found["sparse"] + method.gate_loss * found["gate"]
         if "rhythm" in found:
             found["loss"] = found["loss"] + method.rhythm * found["rhythm"]
-        right_BK = ((meaning_BK > 0.5) == (means_BK > 0.5)).float() * known_BK
+        right_BK = ((moves.meaning > 0.5) == (means_BK > 0.5)).float() * known_BK
         found["gate_accuracy"] = right_BK.sum() / known_BK.sum().clamp(min=1)
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gestray.generators.layers import CodeHeads, look_up
+from gestray.generators.layers import CodeHeads, look_up, with_preparation
 from gestray.generators.network import Lesson
 
 PARTS, CODES, DIM, WIDTH = 2, 8, 3, 16
@@ -90,3 +90,10 @@ def test_with_one_level_nothing_is_built_that_does_not_learn() -> None:
     )  # fmt: skip
     heads.loss(torch.randn(4, 5, PARTS, WIDTH), lesson).backward()
     assert all(parameter.grad is not None for parameter in heads.parameters())
+
+
+def test_what_prepares_a_gesture_counts_as_much() -> None:
+    means = torch.tensor([[0.1, 0.0, 0.0, 0.9, 0.0, 0.0], [-1.0, -1, -1, -1, -1, -1]])
+    expected = torch.tensor([[0.1, 0.9, 0.9, 0.9, 0.0, 0.0], [-1.0, -1, -1, -1, -1, -1]])
+    assert torch.equal(with_preparation(means, 2), expected)
+    assert torch.equal(with_preparation(means, 0), means)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -113,6 +114,27 @@ def test_an_ablation_is_a_line_of_config(generator_task, speech_takes, name, met
     assert losses[0] != losses[1]
 
 
+def test_hands_set_off_before_what_they_mean(generator_task, speech_takes, monkeypatch):
+    """Labels begin with the stroke; who hears the words only then has the hands elsewhere."""
+    task = generator_task("semtalk")
+    model = prepared(task).eval()
+    batch = a_batch(task, speech_takes)
+    with torch.no_grad():
+        recorded, codes = task._codes(model, batch)
+        window, _ = task._window(model, batch, codes, recorded, 0)
+        sure = torch.full(window.known.shape, -20.0)
+        sure[:, 9] = 20.0
+        monkeypatch.setattr(model.network.gate, "forward", lambda window: sure)
+        moves = model.network(window, torch.zeros_like(sure))
+        leads = (moves.leads > 0.5)[0].nonzero().flatten().tolist()
+        assert (moves.meaning > 0.5)[0].nonzero().flatten().tolist() == [9]
+        assert leads == [5, 6, 7, 8, 9], "0.533 s are four tokens"
+        silent = replace(window, word=torch.zeros_like(window.word))
+        apart = (model.network(silent, torch.zeros_like(sure)).sparse - moves.sparse).abs().amax(-1)
+    changed = apart.amax((0, 2)) > 1e-4
+    assert changed[5:10].all() and not changed[:5].any()
+
+
 def test_takes_without_labels_teach_the_motion_and_not_the_gate(generator_task, speech_takes):
     task = generator_task("semtalk")
     model = prepared(task)
@@ -151,8 +173,6 @@ def test_a_gate_is_carried_to_another_generator_and_kept(generator_task, speech_
     trained = train_alone(task, task.config.loop, speech_takes)
     save_model(tmp_path / MODEL, trained)
     save_config(trained.config, Folder(str(tmp_path)))
-    from dataclasses import replace
-
     taken = replace(generator_task("semtalk", steps=2, threshold=0.4), gate=Folder(str(tmp_path)))
     other = train_alone(taken, taken.config.loop, speech_takes)
     theirs, ours = trained.network.gate.state_dict(), other.network.gate.state_dict()
