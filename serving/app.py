@@ -183,7 +183,8 @@ def application(config: ServingConfig) -> Application:
         max_ongoing_requests=load.ongoing,
         max_queued_requests=load.queued,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=_RETRY_AFTER_S),
-        request_router_config=RequestRouterConfig(max_backoff_s=_ROUTER_PAUSE_S),
+        # Ray's own types say that its fields are mappings.
+        request_router_config=RequestRouterConfig(max_backoff_s=_ROUTER_PAUSE_S),  # type: ignore[arg-type]
         graceful_shutdown_timeout_s=load.request_s,
         health_check_period_s=5,
         ray_actor_options={"num_cpus": load.threads},
