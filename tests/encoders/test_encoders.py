@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gestray.encoders.config import PRESETS, EncoderConfig, preset
 from gestray.encoders.model import DualEncoder
 from gestray.encoders.task import EncoderTask, pad_audio, pad_poses
-from gestray.encoders.towers.encoded import Pooling, pool_spans
+from gestray.encoders.towers.encoded import Pooling, attend, pool_spans, transformer
 from gestray.encoders.towers.motion import GESTURE_JOINTS, wrist_places
 from gestray.encoders.towers.speech import SpeechTower, log_mel
 from gestray.encoders.towers.text import TextEncoder
@@ -255,6 +255,20 @@ def test_pooling_of_spans_weighs_by_overlap():
     pooled = pool_spans(steps, real, spans, rate=1.0)
     # The whole first; half of it and all of the second; the last real one; all of them.
     assert pooled[0, :, 0].tolist() == pytest.approx([0.0, 20 / 3, 20.0, 10.0])
+
+
+def test_rows_of_like_length_attend_together_as_they_do_in_one_batch():
+    """Embeddings and gradients, for batches that part evenly and others, padded far and not."""
+    torch.manual_seed(0)
+    layers = transformer(8, 2, 2, 16, dropout=0.0).double()
+    for lengths in ([5, 1, 7, 3, 9, 2], [4] * 8, [11, 2, 6, 1, 1]):
+        real = torch.arange(12) < torch.tensor(lengths)[:, None]
+        x = torch.randn(len(lengths), 12, 8, dtype=torch.float64, requires_grad=True)
+        parted, whole = attend(layers, x, real)[real], layers(x, src_key_padding_mask=~real)[real]
+        torch.testing.assert_close(parted, whole, rtol=1e-12, atol=1e-12)
+        weights = torch.randn_like(whole)
+        gradients = [torch.autograd.grad((y * weights).sum(), x)[0] for y in (parted, whole)]
+        torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
 
 
 def test_pools():

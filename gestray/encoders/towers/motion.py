@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from gestray.corpora.take import FPS
 from gestray.encoders.config import MotionTowerConfig
-from gestray.encoders.towers.encoded import Encoded, Pooling, transformer
+from gestray.encoders.towers.encoded import Encoded, Pooling, attend, transformer
 from gestray.errors import UserError
 from gestray.motion.rotations import axis_angle_to_matrix, matrix_to_sixd
 from gestray.motion.skeleton import HANDS, REST_OFFSETS, UPPER, joint
@@ -107,7 +107,7 @@ class MotionTower(nn.Module):
         """Of patches, as `patches` makes them."""
         hidden_BKC = self.patch(patches_BKC) + self.position[: patches_BKC.shape[1]]
         if len(self.layers.layers):
-            hidden_BKC = self.layers(hidden_BKC, src_key_padding_mask=~real_BK)
+            hidden_BKC = attend(self.layers, hidden_BKC, real_BK)
         hidden_BKC = self.norm(hidden_BKC)
         pooled_BC = self.pool(hidden_BKC, real_BK)
         log_variance = None if self.log_variance is None else self.log_variance(pooled_BC)
@@ -142,18 +142,22 @@ class FeaturePatches(nn.Module):
         poses = F.pad(poses, (0, 0, 0, -poses.shape[1] % self.stride))
         at_S = torch.arange(poses.shape[1], device=poses.device)
         at_S = at_S.unflatten(0, (-1, self.stride))[:, list(self.looked_at)].flatten()
-        turns_BSJ3 = poses[:, at_S].unflatten(-1, (-1, 3))[:, :, list(GESTURE_JOINTS)]
-        rotations = axis_angle_to_matrix(turns_BSJ3)
-        now_BSC = torch.cat(
+        real_BS = at_S < frames[:, None]
+        # Of real frames alone: half of a batch may be padding.
+        turns_NJ3 = poses[:, at_S][real_BS].unflatten(-1, (-1, 3))[:, list(GESTURE_JOINTS)]
+        rotations = axis_angle_to_matrix(turns_NJ3)
+        now_NC = torch.cat(
             [
                 matrix_to_sixd(rotations).flatten(-2),
                 _PLACE_SCALE * wrist_places(rotations).flatten(-2),
             ],
             dim=-1,
         )
+        now_BSC = now_NC.new_zeros((*real_BS.shape, now_NC.shape[-1]))
+        now_BSC[real_BS] = now_NC
         change_BSC = F.pad(now_BSC.diff(dim=1), (0, 0, 1, 0))
-        real_BS1 = (at_S < frames[:, None])[..., None]
-        features_BSC = torch.cat([now_BSC, _CHANGE_SCALE * change_BSC], dim=-1) * real_BS1
+        features_BSC = torch.cat([now_BSC, _CHANGE_SCALE * change_BSC], dim=-1)
+        features_BSC = features_BSC * real_BS[..., None]
         return features_BSC.unflatten(1, (-1, len(self.looked_at))).flatten(-2)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gestray.encoders.config import TextTowerConfig
-from gestray.encoders.towers.encoded import Encoded, Pooling, masked_mean, transformer
+from gestray.encoders.towers.encoded import Encoded, Pooling, attend, masked_mean, transformer
 from gestray.errors import UserError
 
 
@@ -270,7 +270,7 @@ class TranscriptTower(nn.Module):
             steps_BWC, real_BW = encoder.words(words, device, count)
             if self.has_layers:
                 steps_BWC = self.enter(steps_BWC) + self.position[: steps_BWC.shape[1]]
-                steps_BWC = self.layers(steps_BWC, src_key_padding_mask=~real_BW)
+                steps_BWC = attend(self.layers, steps_BWC, real_BW)
                 pooled_BC = self.pool(steps_BWC, real_BW)
             else:
                 pooled_BC = encoder(texts, device)
