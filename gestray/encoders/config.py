@@ -198,8 +198,12 @@ class EncoderTraining(Config):
 
 
 def _direct() -> dict[str, Any]:
-    """Transcript and motion contrasted directly: the baseline of Semantic Motion Anchors."""
-    return {}
+    """Transcript and motion contrasted directly: the baseline of Semantic Motion Anchors.
+
+    The paper leaves its towers open. A gesture is a second of a phrase of five, and few of its
+    words are about it: a layer over words reads them, and a maximum keeps what a mean dilutes.
+    """
+    return {"motion": {"pool": "max"}, "text": {"layers": 2}}
 
 
 def _sma() -> dict[str, Any]:
@@ -208,7 +212,7 @@ def _sma() -> dict[str, Any]:
     The physical form supervises the motion branch and the intent the transcript branch; both
     are absent when searching. The paper leaves sizes and weights open.
     """
-    return {"objectives": {"form": 1.0, "intent": 1.0}}
+    return {**_direct(), "objectives": {"form": 1.0, "intent": 1.0}}
 
 
 def _tmr() -> dict[str, Any]:
