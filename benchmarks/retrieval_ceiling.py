@@ -1,7 +1,7 @@
 """What text and motion tell of a gesture's meaning before any tower learns, and how much could be
 found.
 
-    python benchmarks/retrieval_ceiling.py STORE/takes/takes-… [--split val]
+    python benchmarks/retrieval_ceiling.py TAKES [--split val]
 
 Of a corpus with gold. Two *probes* (logistic regression on training phrases) read the intent off
 the frozen text model's sentences and off pooled motion: mean, extremes, spread and speed of what
