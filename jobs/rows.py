@@ -75,7 +75,9 @@ def map_rows(
     For one actor and without a cluster, in this process. Of few rows each actor gets its share.
     """
     size = max(1, min(batch_size, math.ceil(len(rows) / actors)))
-    slices = [rows.slice(first, size) for first in range(0, max(1, len(rows)), size)]
+    slices = [rows.slice(first, size) for first in range(0, len(rows), size)]
+    if not slices:
+        return
     if runs_here(actors):
         yield from _noted(map(_Timed(worker(**setup)), slices), 1)
         return
