@@ -9,6 +9,7 @@ import pytest
 
 from serving import refusals
 from serving.refusals import HeldRefusals
+from tests.serving.conftest import run
 
 
 async def _answer(app, status: int) -> list[int]:
@@ -44,7 +45,7 @@ def slept(monkeypatch) -> Iterator[list[float]]:
 
 @pytest.mark.parametrize(("status", "held"), [(200, False), (422, False), (429, True)])
 def test_only_refusals_are_held(slept, status, held):
-    assert asyncio.run(_answer(HeldRefusals(_asked), status)) == [status]
+    assert run(_answer(HeldRefusals(_asked), status)) == [status]
     assert slept == ([refusals.HELD_S] if held else [])
 
 
@@ -55,7 +56,7 @@ def test_no_more_are_held_than_there_is_room_for(slept, monkeypatch):
     async def crowd() -> list[list[int]]:
         return await asyncio.gather(*(_answer(app, 429) for _ in range(5)))
 
-    assert asyncio.run(crowd()) == [[429]] * 5
+    assert run(crowd()) == [[429]] * 5
     assert len(slept) == 3
     assert app.held == 0
 
@@ -71,7 +72,7 @@ def test_one_who_leaves_makes_room(monkeypatch):
         with pytest.raises(asyncio.CancelledError):
             await asking
 
-    asyncio.run(leave())
+    run(leave())
     assert app.held == 0
 
 
