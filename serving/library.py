@@ -89,6 +89,8 @@ class Model:
 
     def clip(self, phrase_id: str) -> Clip | None:
         """What is known of a phrase; None where the index has no such phrase."""
+        from serving.motions import formats
+
         row = self._row(phrase_id)
         if row is None:
             return None
@@ -107,6 +109,7 @@ class Model:
             intent_text=row["intent_text"],
             phases=None if phases is None else Phases(**phases.model_dump()),
             has_audio=self.recordings.has_audio(row["take_id"]),
+            formats=list(formats()),
         )
 
     def packed_motion(self, phrase_id: str) -> bytes | None:

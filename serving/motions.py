@@ -42,7 +42,11 @@ class Exports:
             Problem: too many wait for files already; or it cannot be written so.
         """
         if kind not in formats():
-            raise Problem(HTTPStatus.NOT_FOUND, f"{kind}: this server has no ffmpeg to film with")
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"{kind}: this server has no ffmpeg to film with; it comes with "
+                "`pip install 'gestray[video]'`",
+            )
         if kind == "mp4" and clip.seconds > self.film_s:
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,

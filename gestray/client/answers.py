@@ -87,6 +87,7 @@ class Clip(BaseModel):
     intent_text: str | None = Field(description="What the gesture means here, in a sentence.")
     phases: Phases | None = Field(description="Of the gesture; null where there is none.")
     has_audio: bool
+    formats: list[MotionFormat] = Field(description="Files that `/v1/clips/{id}/export.…` makes.")
 
 
 class Skeleton(BaseModel):

@@ -36,6 +36,7 @@ PROTOCOL_COLUMNS = [
     for protocol, figure, title, low in (
         ("meaningful", "r1", "R@1", False),
         ("meaningful", "medr", "MedR", True),
+        ("meaningful32", "r1", "R@1", False),
         ("threshold", "r1", "R@1", False),
         ("dissimilar", "r1", "R@1", False),
         ("batches32", "r1", "R@1", False),

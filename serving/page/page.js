@@ -10,7 +10,6 @@ const EXAMPLES = [
   "I have no idea", "a huge amount", "on the one hand", "please stop", "round and round again",
   "just a tiny bit", "you and me", "all the way up",
 ];
-const CLIP_FORMATS = ["npz", "bvh", "glb", "vrma", "mp4"];
 const PAUSE_MS = 250; // of typing, before the words are looked up
 const KIND = { search: "retrieval", make: "generation", live: "generation" };
 
@@ -141,7 +140,7 @@ async function choose(show, gesture) {
     const clip = await api.clip(gesture.id, show.model, signal);
     const title = shows.length > 1 ? show.model : null;
     const of = { clip: gesture.id, model: show.model };
-    await show.player.show({ ...clip, of, title, formats: CLIP_FORMATS }, signal);
+    await show.player.show({ ...clip, of, title }, signal);
   } catch (error) {
     if (error.name !== "AbortError") throw error;
   }

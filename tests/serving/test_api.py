@@ -71,6 +71,9 @@ def test_a_clip_has_its_words_its_motion_and_no_sound(client: TestClient, model:
     turns = client.get(f"/v1/clips/{row['phrase_id']}/turns").content
     assert turns[:12] == packed[:12] and len(turns) == 12 + 2 * 4 * frames * joints
     assert not clip["has_audio"]
+    for kind in ("npz", "mp4"):
+        file = client.get(f"/v1/clips/{row['phrase_id']}/export.{kind}")
+        assert (file.status_code != 404) == (kind in clip["formats"]), file.text
     problem(client.get(f"/v1/clips/{row['phrase_id']}/audio"), 404)
 
 
