@@ -18,13 +18,15 @@ from gestray.config import Config
 from gestray.errors import UserError
 from gestray.retrieval.explain import Explanation, explain
 from gestray.retrieval.filters import Filter
-from gestray.retrieval.index import ANCHOR, GestureIndex, Hit
+from gestray.retrieval.index import ANCHOR, FACTS, GestureIndex, Hit
 from gestray.retrieval.vectors import Kind
 from gestray.work import Work, note
 from jobs.rows import read_rows
 from jobs.vectors import matrix
 
 INDEX = "index"
+# The column of embeddings that is searched.
+VECTOR = "motion_embedding"
 
 
 class BuildConfig(Config):
@@ -58,7 +60,7 @@ def _build(run: StageRun[BuildConfig]) -> StageResult:
     # few rows in the time of opening them: they count as the stage's start.
     began = time.perf_counter()
     rows = _described(embedded, said)
-    index = GestureIndex.build(matrix(rows, "motion_embedding"), rows, run.config.kind)
+    index = GestureIndex.build(matrix(rows, VECTOR), rows, run.config.kind)
     note(Work(unit="rows", units=len(rows), busy_s=time.perf_counter() - began))
     return _written(run, index, len(rows), 0)
 
@@ -83,7 +85,7 @@ def _update(run: StageRun[UpdateConfig]) -> StageResult:
             )
         rows = described_rows(embeddings, run.inputs.get("anchors"))
         rows_in += len(rows)
-        index.add(matrix(rows, "motion_embedding"), rows)
+        index.add(matrix(rows, VECTOR), rows)
     return _written(run, index, rows_in, deleted)
 
 
@@ -106,11 +108,11 @@ def described_rows(embeddings: Artifact, anchors: Artifact | None) -> pa.Table:
 
 
 def _read(embeddings: Artifact, anchors: Artifact | None) -> tuple[pa.Table, pa.Table | None]:
-    """The rows of embeddings, and of anchors what an index keeps."""
-    columns = ["phrase_id", "form", "form_text", "intent", "intent_text"]
+    """Of the rows of embeddings and of anchors what an index keeps."""
+    of_anchors = ["phrase_id", "form", "form_text", "intent", "intent_text"]
     return (
-        read_rows(embeddings.folder),
-        read_rows(anchors.folder, columns) if anchors is not None else None,
+        read_rows(embeddings.folder, [*FACTS, VECTOR]),
+        read_rows(anchors.folder, of_anchors) if anchors is not None else None,
     )
 
 
