@@ -89,6 +89,8 @@ class SemTalkConfig(Config):
         threshold: a token that means more than this takes the sparse motion.
         preparation_s: hands set off so long before what they mean, and labels begin with the
             stroke: what leads to it takes the sparse motion, hears words and counts as it does.
+        remembers: tokens of training gestures that are kept, to look up which one words mean;
+            0: sparse motion is what the network makes of them.
     """
 
     kind: Literal["semtalk"] = "semtalk"
@@ -101,6 +103,7 @@ class SemTalkConfig(Config):
     meant_weight: float = Field(4.0, ge=0)
     threshold: float = Field(0.5, ge=0, le=1)
     preparation_s: float = Field(16 / 30, ge=0)
+    remembers: int = Field(8192, ge=0)
 
 
 Method = Annotated[SemGesConfig | SemTalkConfig, Field(discriminator="kind")]

@@ -69,10 +69,17 @@ class Heard(nn.Module):
         """(B, K, W)."""
         return self.from_speech(window.speech.unflatten(1, (-1, self.frames_per_token)).flatten(2))
 
-    def text(self, window: Window) -> Tensor:
-        """(B, K, W): means over the frames of each token."""
-        vectors_BTC = torch.cat([self.words(window.word, window.vocabulary), window.about], dim=-1)
-        return self.from_words(vectors_BTC.unflatten(1, (-1, self.frames_per_token)).mean(2))
+    def word_vectors(self, window: Window) -> Tensor:
+        """(B, K, C): means over the frames of each token."""
+        vectors_BTC = self.words(window.word, window.vocabulary)
+        return vectors_BTC.unflatten(1, (-1, self.frames_per_token)).mean(2)
+
+    def text(self, window: Window, words_BKC: Tensor | None = None) -> Tensor:
+        """(B, K, W); `words_BKC` are `word_vectors`, where they are there already."""
+        if words_BKC is None:
+            words_BKC = self.word_vectors(window)
+        about_BKC = window.about.unflatten(1, (-1, self.frames_per_token)).mean(2)
+        return self.from_words(torch.cat([words_BKC, about_BKC], dim=-1))
 
     def speaker(self, window: Window) -> Tensor:
         """(B, 1, W)."""

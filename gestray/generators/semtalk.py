@@ -7,7 +7,8 @@ are contrasted with the rhythm's, in their own clip (local) and as clips (global
 *The gate* says of each token how much it means, from speech and words alone, so that it can be
 carried to a corpus without labels, or to other parts. *Sparse motion* hears words too; where the
 gate is sure, its codes take the place of the base's. Hands set off before what they mean, and which
-gesture it will be shows there: tokens that lead to a meaning are the sparse motion's as well.
+gesture it will be shows there: tokens that lead to a meaning are the sparse motion's as well. Which
+one it is, is looked up among those of training (`gestray.generators.gesture_memory`).
 
 The paper leaves open what "without a gate" does: here, all motion is then the sparse one.
 
@@ -24,8 +25,9 @@ from torch.nn import functional
 
 from gestray.corpora.take import FPS
 from gestray.generators.config import SemTalkConfig, TrainedGenerator
+from gestray.generators.gesture_memory import GESTURING, GestureMemory, cue_of
 from gestray.generators.heard import Heard, Window
-from gestray.generators.layers import Blocks, CodeHeads, with_preparation
+from gestray.generators.layers import Blocks, CodeHeads, vectors_of, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
 from gestray.training.distributed import gather
 
@@ -47,6 +49,7 @@ class Moves:
         meaning: how much each means (B, K).
         leads: how much each means or leads to (B, K): see `SemTalkConfig.preparation_s`.
         rhythm: of speech (B, K, W).
+        words: vectors of the words said (B, K, C).
     """
 
     base: Tensor
@@ -55,6 +58,7 @@ class Moves:
     meaning: Tensor
     leads: Tensor
     rhythm: Tensor
+    words: Tensor
 
 
 class Gate(nn.Module):
@@ -100,6 +104,9 @@ class SemTalk(nn.Module):
         codes = (tokenizer.quantizers, tokenizer.codebook_size, tokenizer.code_dim, width)
         self.base_heads = CodeHeads(len(parts), *codes)
         self.sparse_heads = CodeHeads(len(parts), *codes)
+        self.memory: GestureMemory | None = None
+        if self.method.remembers and any(name in GESTURING for name in parts):
+            self.memory = GestureMemory(config, self.method.remembers, self.heard.words.width)
 
     def forward(self, window: Window, random_BK: Tensor) -> Moves:
         heard = self.heard
@@ -121,25 +128,35 @@ class SemTalk(nn.Module):
         else:
             meaning_BK = leads_BK = torch.ones_like(gate_BK)
         share = leads_BK[..., None, None] if self.method.weighs_features else 0.5
-        words_BKW = self.meaning(body_BKW + heard.text(window))
-        sparse_BKPW = self.mix(share * words_BKW[:, :, None] + (1 - share) * base_BKPW)
-        return Moves(base_BKPW, base_BKPW + sparse_BKPW, gate_BK, meaning_BK, leads_BK, rhythm_BKW)
+        words_BKC = heard.word_vectors(window)
+        words_BKW = self.meaning(body_BKW + heard.text(window, words_BKC))
+        sparse_BKPW = base_BKPW + self.mix(share * words_BKW[:, :, None] + (1 - share) * base_BKPW)
+        return Moves(base_BKPW, sparse_BKPW, gate_BK, meaning_BK, leads_BK, rhythm_BKW, words_BKC)
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
         random_BK = functional.pad(noise.gate, (first, len(window.known[0]) - last))
         moves = self(window, random_BK)
         takes_BK = moves.leads > self.method.threshold
+        asked, likeness_BKM = slice(first, last), None
+        if self.memory is not None and takes_BK[:, asked].any():
+            cue = cue_of(moves.words, moves.meaning, takes_BK, self.lead)
+            likeness_BKM = self.memory.likeness(cue[:, asked])
         before_BPD, codes = window.before(first), []
-        for token, chance in zip(range(first, last), noise.of_tokens(), strict=True):
-            given = before_BPD, books, *chance
-            drawn, before_BPD = self.base_heads.draw(moves.base[:, token], *given)
+        for number, chance in enumerate(noise.of_tokens()):
+            token, given = first + number, (before_BPD, books, *chance)
+            drawn, vectors = self.base_heads.draw(moves.base[:, token], *given)
             takes_B11 = takes_BK[:, token, None, None]
             if takes_B11.any():
-                sparse_drawn, vectors = self.sparse_heads.draw(moves.sparse[:, token], *given)
-                drawn = torch.where(takes_B11, sparse_drawn, drawn)
-                before_BPD = torch.where(takes_B11, vectors, before_BPD)
+                meant, meant_vectors = self.sparse_heads.draw(moves.sparse[:, token], *given)
+                if likeness_BKM is not None and self.memory is not None:
+                    likeness_BM = likeness_BKM[:, number]
+                    meant = self.memory.recall(likeness_BM, before_BPD, chance[0], meant)
+                    meant_vectors = vectors_of(books, meant[:, None])[:, 0]
+                drawn = torch.where(takes_B11, meant, drawn)
+                vectors = torch.where(takes_B11, meant_vectors, vectors)
+            before_BPD = vectors
             codes.append(drawn)
-        return Answer(torch.stack(codes, dim=1), moves.meaning[:, first:last])
+        return Answer(torch.stack(codes, dim=1), moves.meaning[:, asked])
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         method, asked = self.method, lesson.asked
@@ -148,6 +165,10 @@ class SemTalk(nn.Module):
         known_BK = (lesson.means >= 0).float()
         # What no annotator has looked at means as much as the gate says.
         means_BK = torch.where(lesson.means >= 0, lesson.means.float(), moves.meaning)
+        if self.memory is not None and self.training:
+            leads_BK = with_preparation(means_BK, self.lead) > method.threshold
+            cue = cue_of(moves.words, means_BK, leads_BK, self.lead)
+            self.memory.learn(cue[:, asked], lesson.before, lesson.codes)
         found = {"base": self.base_heads.loss(moves.base[:, asked], lesson)}
         sparse_BK = None
         if method.weighs_losses:

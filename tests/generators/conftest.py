@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from gestray.generators.config import GeneratorTraining, TrainedGenerator, preset
+from gestray.generators.gesture_memory import Cue
+from gestray.generators.layers import vectors_of
 from gestray.generators.model import CodeGenerator
+from gestray.generators.semtalk import SemTalk
 from gestray.generators.task import GeneratorTask
 from gestray.store import Folder
 from gestray.tokenizers.config import preset as tokenizer_preset
@@ -98,4 +103,18 @@ def generator(
     torch.manual_seed(1)
     model = generator_task(request.param).build()
     assert isinstance(model, CodeGenerator)
+    if isinstance(model.network, SemTalk):
+        remember_anything(model.network, model.books)
     return model.eval()
+
+
+def remember_anything(network: SemTalk, books: Tensor) -> None:
+    """Fill the memory of gestures with motion and words by chance."""
+    memory = network.memory
+    assert memory is not None
+    of_tokens = 8, 32
+    words = functional.normalize(torch.randn(*of_tokens, memory.words.shape[1]), dim=-1)
+    cue = Cue(words, torch.arange(32).expand(of_tokens), torch.ones(of_tokens, dtype=torch.bool))
+    levels, parts, size, _ = books.shape
+    codes = torch.randint(size, (*of_tokens, parts, levels))
+    memory.learn(cue, vectors_of(books, codes).roll(1, dims=1), codes)
