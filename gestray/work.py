@@ -24,6 +24,8 @@ class Work(BaseModel):
         busy_s: of all workers together.
         driver_s: in the one process that gathers what they make, while they go on.
         whole: units of one pass over the data, of a training.
+        first_s: what the first pass takes beyond that of all workers together: texts are encoded
+            and takes cut that later ones find made.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,11 +35,13 @@ class Work(BaseModel):
     busy_s: float = Field(ge=0)
     driver_s: float = Field(0.0, ge=0)
     whole: float | None = Field(None, gt=0)
+    first_s: float = Field(0.0, ge=0)
 
     @property
     def seconds(self) -> float:
         """Of wall time."""
-        return max(self.busy_s / self.workers, self.driver_s)
+        passed = min(1.0, self.units / self.whole) if self.whole else 0.0
+        return max((self.busy_s + passed * self.first_s) / self.workers, self.driver_s)
 
 
 _noted: ContextVar[list[Work] | None] = ContextVar("noted", default=None)

@@ -190,16 +190,18 @@ def _stage(
     # Processes beyond the cores of a machine that was measured as a whole share them.
     if workers is None and not gpu:
         count = min(count, max(rates.cpus, rate.workers))
-    passes = None
+    passes, first_pass = None, 0.0
     start_s, units = rate.start_s, rate.units * larger
     if loop is not None:
         samples = (rate.whole or 0.0) * larger
         units = epochs * samples if epochs is not None else loop.steps * loop.batch_size
         passes = units / samples if samples else None
+        first_pass = min(units, samples)
     elif rate.stage == "corpus.synth":
         # A process takes as long to start as for about so many takes.
         start_s += TAKES_A_PROCESS * rate.unit_s if processes(round(units)) > rate.workers else 0
-    shared, gathered = rate.unit_s * units / count, rate.driver_s * units
+    shared = (rate.unit_s * units + rate.first_s * first_pass) / count
+    gathered = rate.driver_s * units
     # What did not tell its work from its start is taken to be work; of a training, of its steps.
     whole = rate.start_s * (larger if loop is None else 1.0)
     seconds = start_s + max(shared, gathered) if rate.unit else whole

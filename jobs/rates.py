@@ -37,6 +37,7 @@ class StageRate(Config):
         units: of the whole stage. 0: it did not tell its work from its start.
         whole: units of one pass over the data, of a training.
         unit_s: of one worker for one unit.
+        first_s: of one worker for one unit beyond that, in a training's first pass over the data.
         driver_s: of the process that gathers what workers make, for one unit.
         workers: that worked at the same time.
         written: bytes of its artifact.
@@ -50,6 +51,7 @@ class StageRate(Config):
     units: float = Field(0.0, ge=0)
     whole: float | None = Field(None, gt=0)
     unit_s: float = Field(0.0, ge=0)
+    first_s: float = Field(0.0, ge=0)
     driver_s: float = Field(0.0, ge=0)
     workers: int = Field(1, ge=1)
     written: int = Field(ge=0)
@@ -144,6 +146,7 @@ def _rate(artifact: Artifact) -> StageRate:
             "units": _all_units(artifact, work),
             "whole": work.whole,
             "unit_s": float(f"{work.busy_s / work.units:.4g}"),
+            "first_s": float(f"{work.first_s / work.whole:.4g}") if work.whole else 0.0,
             "driver_s": float(f"{work.driver_s / work.units:.4g}"),
             "workers": work.workers,
         }

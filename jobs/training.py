@@ -89,8 +89,33 @@ def _note(rows: list[Row], task: Task, config: LoopConfig, takes: Folder) -> Non
     whole = sum(view.count(ref) for ref in read_catalog(takes))
     workers, samples = at_once(config.compute.workers), steps * config.batch_size
     rate = statistics.median(row["samples_per_s"] for row in rows[1:])
-    busy_s = workers * samples / rate
-    note(Work(unit="samples", units=samples, workers=workers, busy_s=busy_s, whole=whole))
+    busy_s, first_s = workers * samples / rate, workers * _first_pass(rows, config, whole, rate)
+    note(
+        Work(
+            unit="samples",
+            units=samples,
+            workers=workers,
+            busy_s=busy_s,
+            whole=whole,
+            first_s=first_s,
+        )
+    )
+
+
+def _first_pass(rows: list[Row], config: LoopConfig, whole: int, rate: float) -> float:
+    """Seconds by which a first pass over `whole` samples is longer than one at `rate`.
+
+    A row is of the steps since the one before it; of a pass that did not end, the rest is taken to
+    be as its beginning.
+    """
+    longer, done = 0.0, 0
+    for row in rows:
+        if done >= whole:
+            break
+        samples = row["step"] * config.batch_size - done
+        longer += samples / row["samples_per_s"] - samples / rate
+        done += samples
+    return max(0.0, longer) * whole / min(done, whole)
 
 
 def _train_on_ray(

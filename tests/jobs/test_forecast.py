@@ -9,10 +9,12 @@ from gestray.artifacts import Manifest, Stage, StageResult, open_artifact, run_s
 from gestray.config import Config
 from gestray.errors import UserError
 from gestray.store import Folder
+from gestray.training.config import LoopConfig
 from gestray.work import Work, note
 from jobs.forecast import EXAMPLE_PRICES, Node, Prices, forecast, read_prices
 from jobs.pipeline import load_pipeline
 from jobs.rates import Rates, StageRate, read_rates, write_rates
+from jobs.training import _first_pass
 
 PRICES = Prices(
     nodes={
@@ -86,6 +88,40 @@ def test_starts_stay_work_grows_and_trainings_go_by_their_config(pipeline) -> No
     [training] = [stage for stage in plan.stages if stage.name == "tokenizer"]
     assert training.passes == pytest.approx(500 * 32 / 30_000)
     assert [stage.written for stage in plan.stages] == [2.5e9, 1e7, 2e7]
+
+
+def test_a_first_pass_that_takes_longer_goes_with_the_data(pipeline) -> None:
+    """The tokenizer's: 30,000 samples a pass of the whole, of which it sees 16,000."""
+    takes, tokenizer, primitives = RATES.stages
+    slow = tokenizer.model_copy(update={"first_s": 0.01})
+    rates = RATES.model_copy(update={"stages": (takes, slow, primitives)})
+    plan = forecast(pipeline, rates, PRICES)
+    assert plan.stages[1].seconds == pytest.approx(20 + 16_000 * (0.02 + 0.01) / 2)
+    plan = forecast(pipeline, rates, PRICES, epochs=3)
+    assert plan.stages[1].seconds == pytest.approx(20 + 90_000 * 0.02 / 2 + 30_000 * 0.01 / 2)
+
+
+@pytest.mark.parametrize(
+    ("whole", "longer"),
+    [
+        (20, 0.5),  # the first step saw all, some twice
+        (32, 0.5),
+        (64, 0.5 + 0.25),  # the second row begins within the pass
+        (640, (0.5 + 0.25) * 640 / 96),  # of which no more was seen
+    ],
+)
+def test_what_a_first_pass_takes_beyond(whole: int, longer: float) -> None:
+    """Steps of 32 samples, at 32 a second once the data are known; the first took 1.5 s."""
+    loop = LoopConfig(steps=3, batch_size=32)
+    rows = [
+        {"step": 1, "samples_per_s": 32 / 1.5},
+        {"step": 3, "samples_per_s": 64 / 2.25},
+    ]
+    assert _first_pass(rows, loop, whole, 32.0) == pytest.approx(longer)
+    faster = [{**row, "samples_per_s": 64.0} for row in rows]
+    assert _first_pass(faster, loop, whole, 32.0) == 0.0
+    work = Work(unit="samples", units=64, workers=2, busy_s=4.0, whole=whole, first_s=2 * longer)
+    assert work.seconds == pytest.approx(2.0 + longer * min(1, 64 / whole))
 
 
 def test_more_workers_help_until_one_process_gathers(pipeline) -> None:
