@@ -23,6 +23,9 @@ for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 # Ray Train looks this often whether workers have ended; of its own accord every other second.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.3")
+# Of tests in several processes (`make test`), each has the cores for itself no more.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +39,7 @@ def shared_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_cluster(s3: dict[str, str]) -> Iterator[str]:
-    """The one Ray cluster of the session; its address, for processes that join it.
+    """The one Ray cluster of the process; its address, for processes that join it.
 
     Its workers inherit the way to the S3 server, as they do on a real cluster.
     """

@@ -130,6 +130,7 @@ WHOLE = wav(tone(SAMPLE_RATE), SAMPLE_RATE, "PCM_16")
         (wav(np.array([0.0, np.inf, 0.0]), 44_100, "FLOAT"), "samples"),
         (wav(np.zeros(9), 1, "PCM_U8"), "sample rate"),
     ],
+    ids=["empty", "text", "no chunk", "cut off", "no samples", "nan", "infinite", "rate"],
 )
 def test_damage_is_named(data: bytes, field: str) -> None:
     with pytest.raises(BadInput) as error:
