@@ -106,8 +106,10 @@ def _first_pass(rows: list[Row], config: LoopConfig, whole: int, rate: float) ->
     """Seconds by which a first pass over `whole` samples is longer than one at `rate`.
 
     A row is of the steps since the one before it; of a pass that did not end, the rest is taken to
-    be as its beginning.
+    be as its beginning. 0 where another process made the first steps.
     """
+    if rows[0]["step"] > 1:
+        return 0.0
     longer, done = 0.0, 0
     for row in rows:
         if done >= whole:

@@ -120,6 +120,7 @@ def test_what_a_first_pass_takes_beyond(whole: int, longer: float) -> None:
     assert _first_pass(rows, loop, whole, 32.0) == pytest.approx(longer)
     faster = [{**row, "samples_per_s": 64.0} for row in rows]
     assert _first_pass(faster, loop, whole, 32.0) == 0.0
+    assert _first_pass(rows[1:], loop, whole, 32.0) == 0.0  # resumed
     work = Work(unit="samples", units=64, workers=2, busy_s=4.0, whole=whole, first_s=2 * longer)
     assert work.seconds == pytest.approx(2.0 + longer * min(1, 64 / whole))
 
