@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gestray.artifacts import open_artifact
+from gestray.artifacts import artifacts_of_kind, open_artifact
 from gestray.errors import UserError
 from gestray.store import Folder
 from jobs.cli import app
@@ -94,10 +94,9 @@ def test_what_makes_no_study_is_told(folders: list[str], tmp_path: Path) -> None
 
 def test_two_indexes_answer_texts(store: Folder, tmp_path: Path) -> None:
     """The same index twice: both sides show the same gesture, and nothing is heard."""
-    [path] = store.list("index")
+    uri = artifacts_of_kind(store, "index")[0].uri
     texts = tmp_path / "texts.txt"
     texts.write_text("I have no idea\n\na huge amount\n")
-    uri = store.child(path).uri
     made = study(
         "create", "--method", f"a={uri}", "--method", f"b={uri}", "--texts", texts, "pairs=0",
         "--store", tmp_path / "store",

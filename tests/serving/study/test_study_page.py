@@ -46,7 +46,7 @@ def chosen(page: Any) -> list[str]:
 
 def test_a_participant_answers_by_keyboard_and_a_reload_loses_nothing(browser, study, link) -> None:
     page = opened(browser, link, viewport=WIDE, color_scheme="light")
-    assert page.locator("#start").is_visible()
+    page.locator("#start").wait_for()
     page.keyboard.press("Enter")
     page.locator("fieldset").first.wait_for()
     assert page.locator("fieldset:enabled").count() == 0  # not before it was watched
