@@ -12,12 +12,13 @@ VLLM := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/nul
 demo: setup
 	$(BIN)/gestray demo
 
-# `make -j2 test` checks types beside the tests. Tests wait for what they start more than they
-# compute: two processes take half the time, and a file stays in one, with what it has started.
+# `make -j2 test` checks types beside the tests. `make test PROCESSES=2` takes half the time, since
+# tests wait for what they start more than they compute; a file stays in one process.
+PROCESSES ?= 0
 test: lint pytest
 
 pytest: setup-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 docs: setup-test
 	$(BIN)/mkdocs build --strict
