@@ -23,7 +23,7 @@ for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 # Ray Train looks this often whether workers have ended; of its own accord every other second.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.3")
-# Of tests in several processes (`make test`), each has the cores for itself no more.
+# Of tests in several processes (`make test PROCESSES=2`), each has the cores for itself no more.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -71,10 +71,17 @@ def test_a_clip_has_its_words_its_motion_and_no_sound(client: TestClient, model:
     turns = client.get(f"/v1/clips/{row['phrase_id']}/turns").content
     assert turns[:12] == packed[:12] and len(turns) == 12 + 2 * 4 * frames * joints
     assert not clip["has_audio"]
-    for kind in ("npz", "mp4"):
-        file = client.get(f"/v1/clips/{row['phrase_id']}/export.{kind}")
-        assert (file.status_code != 404) == (kind in clip["formats"]), file.text
     problem(client.get(f"/v1/clips/{row['phrase_id']}/audio"), 404)
+
+
+def test_only_files_that_can_be_made_are_offered(client, model: Model, monkeypatch) -> None:
+    path = f"/v1/clips/{model.gestures.rows['phrase_id'][0].as_py()}"
+    monkeypatch.setattr("serving.motions.formats", lambda: ("npz", "bvh"))
+    assert client.get(path).json()["formats"] == ["npz", "bvh"]
+    assert client.get(f"{path}/export.npz").status_code == 200
+    refused = client.get(f"{path}/export.mp4")
+    problem(refused, 404)
+    assert "gestray[video]" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,9 @@ def test_a_participant_answers_by_keyboard_and_a_reload_loses_nothing(browser, s
     sheet = Desk(study).sheet(0)
     first = dict(zip(QUESTIONS, ["left", "left", "right", "right", "right"], strict=True))
     assert sheet.choices(0) == first
-    # What was on its way when the page was left may have been sent twice.
-    assert len({(line.place, question) for line in lines for question in line.choices}) == 15
+    # What was on its way when the page was left may have been sent twice, and says the same.
+    said = [(line.place, *answer) for line in lines for answer in line.choices.items()]
+    assert len(set(said)) == len({(place, question) for place, question, _ in said}) == 15
     for place, showing in enumerate(showings(Desk(study).plan, 0)):
         if showing.check:
             assert set(sheet.choices(place).values()) == {showing.check}
