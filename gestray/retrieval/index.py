@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from gestray.errors import UserError
 from gestray.retrieval.filters import Filter
-from gestray.retrieval.vectors import Kind, VectorIndex, kind_for
+from gestray.retrieval.vectors import Effort, Kind, VectorIndex, kind_for
 from gestray.retrieval.words import WordIndex, best, fused
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FACTS = ("phrase_id", "take_id", "speaker", "split", "start_s", "end_s", "text")
 ANCHOR = ("form_text", "intent", "intent_text", "handedness")
 COLUMNS = (*FACTS, *ANCHOR)
@@ -253,7 +253,7 @@ class GestureIndex:
             "schema_version": SCHEMA_VERSION,
             "kind": self.kind,
             "chosen": self._chosen,
-            "probes": self.vectors.probes,
+            "effort": asdict(self.vectors.effort),
             "count": len(self.vectors),
             "deleted": int(self._deleted.sum()),
             "dim": self.dim,
@@ -281,7 +281,8 @@ class GestureIndex:
             if version == SCHEMA_VERSION:
                 hashes, recall_at_10 = about["sha256"], about["recall_at_10"]
                 expected = {"count": about["count"], "dim": about["dim"]}
-                kind, chosen, probes = about["kind"], about["chosen"], about["probes"]
+                kind, chosen = about["kind"], about["chosen"]
+                effort = Effort(**about["effort"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"index {folder}: {_ABOUT} cannot be read ({error!r})") from error
         if version != SCHEMA_VERSION:
@@ -296,7 +297,7 @@ class GestureIndex:
                     "(its sha256 differs): the folder is damaged or mixes two builds; "
                     "build the index again"
                 )
-        vectors = VectorIndex.load(folder / _VECTORS, kind, probes)
+        vectors = VectorIndex.load(folder / _VECTORS, kind, effort)
         rows = pq.read_table(folder / _ROWS).combine_chunks()
         for piece, found in (
             (_VECTORS, {"count": len(vectors), "dim": vectors.dim}),

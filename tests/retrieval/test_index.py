@@ -16,7 +16,7 @@ import torch
 from gestray.errors import UserError
 from gestray.retrieval.filters import Filter
 from gestray.retrieval.index import COLUMNS, GestureIndex
-from gestray.retrieval.vectors import Kind, VectorIndex, exact_on_device
+from gestray.retrieval.vectors import Effort, Kind, VectorIndex, exact_on_device
 from gestray.retrieval.words import fused
 
 
@@ -120,6 +120,29 @@ def test_the_recall_that_is_stated_is_that_of_new_queries(kind: Kind) -> None:
         for a, b in zip(exact, found, strict=True)
     ]
     assert np.mean(shared) == pytest.approx(index.recall_at_10, abs=0.04)
+
+
+def test_only_directions_that_vectors_use_are_compressed() -> None:
+    rng = np.random.default_rng(3)
+    along = rng.normal(size=(20, 256))  # a space of 20 directions, and a little of all others
+    narrow = unit(rng.normal(size=(6000, 20)) @ along + 0.5 * rng.normal(size=(6000, 256)))
+    kept = {}
+    for name, vectors in (("narrow", narrow), ("wide", random_vectors(6000, 256))):
+        index = VectorIndex(vectors, "ivf")
+        kept[name] = faiss.extract_index_ivf(index.index).d
+        # Exact similarities all the same: what was left out is compared in the end.
+        scores, numbers = index.search(vectors[:50], 3)
+        exact = np.take_along_axis(vectors[:50] @ vectors.T, numbers, axis=1)
+        np.testing.assert_allclose(scores, exact, atol=1e-5)
+    assert kept == {"narrow": 24, "wide": 240}
+    index = VectorIndex(narrow, "ivf")
+    assert index.recall_at_10() >= 0.98
+
+
+def test_an_index_looks_further_in_the_way_that_helps_more() -> None:
+    assert Effort(8, 20).further(100) == [Effort(16, 20), Effort(8, 40)]
+    assert Effort(64, 320).further(100) == [Effort(100, 320)]  # no more is compared exactly
+    assert Effort(100, 320).further(100) == []
 
 
 @pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf"])
