@@ -62,7 +62,7 @@ def _features(run: StageRun[FeaturesConfig]) -> StageResult:
     connect()
     setup = {"speech": run.config.speech}
     made = map_takes(takes.folder, catalog, TakeListener, setup, run.config.actors)
-    rows = write_rows(run.folder, made, FEATURES_SCHEMA, "listen", len(catalog))
+    rows = write_rows(run.folder, made, FEATURES_SCHEMA, "listen", len(catalog), group_rows=1)
     return StageResult(len(catalog), rows, 0, {"takes": rows})
 
 

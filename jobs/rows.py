@@ -23,7 +23,9 @@ from jobs.cluster import at_once, connect, runs_here
 from jobs.display import progress
 
 ROWS = "rows.parquet"
-_ROW_GROUP = 4096
+# A group of rows ends with so many of them, or so many bytes in memory. Every group costs whoever
+# reads the file, so tables of single takes, a handful of rows each, are gathered.
+_GROUP_ROWS, _GROUP_BYTES = 4096, 64 << 20
 
 
 def write_rows(
@@ -33,6 +35,7 @@ def write_rows(
     what: str,
     expected: int,
     see: Callable[[pa.Table], None] | None = None,
+    group_rows: int = _GROUP_ROWS,
 ) -> int:
     """Write tables to the artifact's row file as they arrive, under a progress bar.
 
@@ -43,6 +46,7 @@ def write_rows(
         what: the bar's description.
         expected: number of rows to come.
         see: shown every piece, for figures over the rows.
+        group_rows: most rows of a group; 1 where rows are large and read one by one.
 
     Returns:
         The number of rows written.
@@ -53,12 +57,18 @@ def write_rows(
         folder.open_output(ROWS) as stream,
         pq.ParquetWriter(stream, schema, compression="zstd") as writer,
     ):
+        waiting = schema.empty_table()
         for table in tables:
-            writer.write_table(table.select(schema.names).cast(schema), row_group_size=_ROW_GROUP)
+            waiting = pa.concat_tables([waiting, table.select(schema.names).cast(schema)])
+            if len(waiting) >= group_rows or waiting.nbytes >= _GROUP_BYTES:
+                writer.write_table(waiting, row_group_size=group_rows)
+                waiting = schema.empty_table()
             if see is not None:
                 see(table)
             count += len(table)
             track(count)
+        if len(waiting):
+            writer.write_table(waiting, row_group_size=group_rows)
     return count
 
 

@@ -1,4 +1,4 @@
-"""Rows of a `features` artifact: speech features of whole takes, computed once."""
+"""Rows of a `features` artifact: speech features of whole takes, computed once, a group each."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ def leaderboard_json(report: RetrievalReport) -> str:
         values |= {
             "method": report.comparison.method,
             "baseline": report.comparison.baseline,
+            "gain_of": report.comparison.figure,
             "gain_absolute": gain.absolute,
             "gain_relative": gain.relative,
             "gain_interval": gain.relative_interval,

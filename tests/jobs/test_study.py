@@ -33,6 +33,10 @@ def test_a_small_study_ends_in_a_leaderboard_and_resumes(tmp_path, gestray, ray_
         assert 0 <= metrics[f"{method}.active_speaker.2"] <= 1
     low, high = metrics["gain_absolute_interval"]
     assert low <= metrics["gain_absolute"] <= high
+    headline = "meaningful32.text_to_gesture.r1"
+    assert metrics["gain_of"] == headline
+    better, baseline = (metrics[f"{method}.{headline}"] for method in ("sma", "direct"))
+    assert metrics["gain_absolute"] == pytest.approx(better - baseline)
 
     folder = Path(report["artifact"])
     board = json.loads((folder / "leaderboard.json").read_text())

@@ -196,6 +196,7 @@ def test_leaderboard_for_readers_and_for_machines(report: RetrievalReport) -> No
     assert "Synthetic data." in text
 
     values = json.loads(leaderboard_json(report))
+    assert values["gain_of"] == "text_to_gesture.r1"
     assert values["gain_relative"] == 0.0818
     assert values["gain_interval"] == [0.027, 0.14]
     assert values["seeds"] == {"direct": [11, 12], "sma & co": [11, 12]}
