@@ -8,7 +8,8 @@ all windows in memory, cut beforehand; ours cuts them from takes as it goes, in 
 share the two cores. Its cluster is started for each measurement, and stopped for the other's.
 What is compared are the steps after the first WARM. `also` has the share of time ours waits
 for data, and how both scale from one worker to two, with as large a batch for each worker and with
-the same batch in all; and what `loop.by_length` saves of padding.
+the same batch in all, beside two processes that know nothing of each other, which is what the
+machine has to give; and what `loop.by_length` saves of padding.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def measure(runs: int) -> Comparison:
             "torchrun with one process": lambda: _torchrun(windows, 1, BATCH),
             "ours, twice the batch": lambda: _ours(takes, folder / "ours", 2, 2 * BATCH, []),
             "torchrun, twice the batch": lambda: _torchrun(windows, 2, 2 * BATCH),
+            "strangers": lambda: _torchrun(windows, 1, BATCH, at_once=2),
         }
         medians = alternate(ways, runs)
         alone, other_alone = medians["ours with one worker"], medians["torchrun with one process"]
@@ -64,6 +66,7 @@ def measure(runs: int) -> Comparison:
             "one_worker_windows_per_s": alone,
             "scaling_1_to_2": medians["ours, twice the batch"] / alone,
             "torchrun_scaling_1_to_2": medians["torchrun, twice the batch"] / other_alone,
+            "strangers_scaling_1_to_2": medians["strangers"] / other_alone,
             "scaling_1_to_2_of_the_same_batch": medians["ours"] / alone,
             "torchrun_scaling_1_to_2_of_the_same_batch": medians["torchrun"] / other_alone,
             "padding_of_64_phrases": _padding(takes),
@@ -109,13 +112,18 @@ def _ours(takes: Folder, folder: Path, workers: int, batch: int, waits: list[flo
     return len(rows) / sum(seconds)
 
 
-def _torchrun(windows: Path, processes: int, batch: int) -> float:
+def _torchrun(windows: Path, processes: int, batch: int, at_once: int = 1) -> float:
+    """Windows a second of a plain DDP run, or of several that run side by side, together."""
     script = Path(__file__).with_name("plain_ddp.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}", str(script), str(windows)]
     command += map(str, (STEPS, WARM, batch))
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(run.stdout.split()[-1])
+    pipe = subprocess.PIPE
+    runs = [subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) for _ in range(at_once)]
+    said = [run.communicate() for run in runs]
+    for run, (_, error) in zip(runs, said, strict=True):
+        assert run.returncode == 0, error
+    return sum(float(out.split()[-1]) for out, _ in said)
 
 
 def _padding(takes: Folder) -> dict[str, float]:
