@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,14 +13,11 @@ from gestray.config import Config
 from gestray.corpora.source import Listing, Source, TakeEntry
 from gestray.corpora.take import Take
 from gestray.store import Folder
-from jobs.cluster import connect
 from jobs.display import remarks
 from jobs.pipeline import Pipeline, check_pipeline, expanded
 from jobs.rates import Rates, rates_of
+from jobs.rows import actors_wait_for_each_other
 from jobs.stages import run_named, stage_named
-
-#: Seconds that workers of a stage are given to start.
-WORKERS_START_S = 300
 
 #: A step is timed in rows of the log; the first row is of the first step, which warms up.
 LOG_EVERY = 5
@@ -83,32 +78,13 @@ def calibrate(pipeline: Pipeline, store: Folder, share: float, steps: int) -> Ra
             whole, real = _part_of(whole, config, share)
         else:
             config = _fewer_steps(config, steps)
-        with _all_workers_up(getattr(config, "actors", 1)):
+        # Of little work the first actor would do all while others still start, and what that takes
+        # would be missing from the stage's start.
+        with actors_wait_for_each_other():
             made[stage.name] = run_named(whole, store, stage.name, config, inputs).artifact
     rates = rates_of(list(made.values()), real)
     remarks.print(f"measured on {rates.hours:.2f} of {rates.corpus_hours:.2f} hours")
     return rates
-
-
-@contextmanager
-def _all_workers_up(actors: int) -> Iterator[None]:
-    """No actor works before all of them can, where the cluster has room for them.
-
-    Of little work the first would do all while others still start, and what that takes would be
-    missing from the stage's start.
-    """
-    connect()
-    import ray
-    from ray.data import DataContext
-
-    context = DataContext.get_current()
-    before = context.wait_for_min_actors_s
-    if actors <= ray.cluster_resources().get("CPU", 0):
-        context.wait_for_min_actors_s = WORKERS_START_S
-    try:
-        yield
-    finally:
-        context.wait_for_min_actors_s = before
 
 
 def _fewer_takes(config: Any, share: float) -> tuple[Config, float]:

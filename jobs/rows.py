@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -132,6 +134,20 @@ class _TakeReader:
         return self.worker(ref, read_columns(self.takes, ref, self.worker.columns))
 
 
+_ACTORS_START_S = 300
+_wait: ContextVar[bool] = ContextVar("wait", default=False)
+
+
+@contextmanager
+def actors_wait_for_each_other() -> Iterator[None]:
+    """In the block no actor works before all of them can, where the cluster has room for them."""
+    token = _wait.set(True)
+    try:
+        yield
+    finally:
+        _wait.reset(token)
+
+
 # Columns of tables on their way from workers: seconds that the row took, and whether it is of a
 # worker's first call, which warms up.
 _BUSY, _FIRST = "_busy_s", "_first"
@@ -188,6 +204,8 @@ def _run(dataset: Any, worker: type, setup: Mapping[str, Any], actors: int) -> I
     import ray.data
 
     dataset.context.execution_options.preserve_order = True
+    if _wait.get() and actors <= ray.cluster_resources().get("CPU", 0):
+        dataset.context.wait_for_min_actors_s = _ACTORS_START_S
     results = dataset.map_batches(
         _Actor,
         fn_constructor_kwargs={"worker": worker, "setup": dict(setup)},

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
 
 from gestray.generators.config import TrainedGenerator, preset
 from gestray.generators.gesture_memory import Cue, GestureMemory, cue_of
@@ -115,6 +117,27 @@ def test_the_oldest_make_room(books, codes) -> None:
     assert torch.equal(
         made(memory, books, cue(3), before[3, None, 0])[..., 1:, :], codes[3, None, 1:, 1:]
     )
+
+
+def _two_of_four(rank: int, folder: str, before: torch.Tensor, codes: torch.Tensor) -> None:
+    store = dist.FileStore(f"{folder}/meet", 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    memory, mine = empty(size=3 * LENGTH), slice(2 * rank, 2 * rank + 2)
+    for _ in range(2):
+        memory.learn(cue(*range(GESTURES)[mine]), before[mine], codes[mine, 1:])
+    save_file(memory.state_dict(), f"{folder}/{rank}.safetensors")
+    dist.destroy_process_group()
+
+
+def test_every_rank_remembers_what_one_process_would(tmp_path, books, codes) -> None:
+    before, alone = vectors_of(books, codes)[:, :-1], empty(size=3 * LENGTH)
+    for _ in range(2):
+        alone.learn(cue(0, 1, 2, 3), before, codes[:, 1:])
+    torch.multiprocessing.spawn(_two_of_four, (str(tmp_path), before, codes), nprocs=2)
+    for rank in range(2):
+        found = load_file(tmp_path / f"{rank}.safetensors")
+        assert found.keys() == alone.state_dict().keys()
+        assert all(torch.equal(found[name], kept) for name, kept in alone.state_dict().items())
 
 
 def test_tokens_without_meaning_words_or_a_past_are_left(books, codes) -> None:

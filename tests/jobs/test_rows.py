@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from gestray.store import Folder
 from jobs import rows
-from jobs.rows import ROWS, read_rows, write_rows
+from jobs.rows import ROWS, actors_wait_for_each_other, map_rows, read_rows, write_rows
 
 SCHEMA = pa.schema([("number", pa.int64()), ("text", pa.string())])
 
@@ -46,3 +49,31 @@ def test_a_group_of_large_rows_ends_before_memory_does(tmp_path, monkeypatch) ->
     monkeypatch.setattr(rows, "_GROUP_BYTES", 1000)
     write_rows(Folder(str(tmp_path)), iter(tables([5] * 4)), SCHEMA, "write", 20)
     assert pq.ParquetFile(tmp_path / ROWS).num_row_groups == 2
+
+
+class SlowToStart:
+    """Says when it was ready and when it was called; all but the first take two seconds."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        try:
+            (self.folder / "first").touch(exist_ok=False)
+        except FileExistsError:
+            time.sleep(2)
+        self.ready = time.time()
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        return rows.append_column("ready", pa.array([self.ready] * len(rows))).append_column(
+            "called", pa.array([time.time()] * len(rows))
+        )
+
+
+@pytest.mark.ray
+def test_actors_wait_for_each_other_where_they_are_asked_to(tmp_path, ray_cluster) -> None:
+    few = pa.concat_tables(tables([6]))
+    with actors_wait_for_each_other():
+        found = pa.concat_tables(map_rows(few, SlowToStart, {"folder": str(tmp_path)}, 2))
+    assert found["number"].to_pylist() == list(range(6))
+    readies = set(found["ready"].to_pylist())
+    assert len(readies) == 2, "one did everything"
+    assert min(found["called"].to_pylist()) >= max(readies)
