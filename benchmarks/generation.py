@@ -53,7 +53,7 @@ def generator(name: str, windows: Batch) -> CodeGenerator:
 
 def real_time_factor(model: CodeGenerator, speech: Speech) -> float:
     """Of a stream in pieces of a tenth of a second; words are looked up for the first time."""
-    model.network.heard.words.encoder._sentences.clear()  # type: ignore[attr-defined]
+    model.network.heard.words.encoder.forget()
     began = time.perf_counter()
     frames = sum(len(part) for part in model.stream(speech.pieces(0.1), "a"))
     return frames / 30 / (time.perf_counter() - began)
@@ -76,7 +76,7 @@ def bare(model: CodeGenerator) -> float:
 
 def first_motion_ms(model: CodeGenerator, speech: Speech) -> float:
     """From the first second of speech to the first motion; the model is loaded, words are new."""
-    model.network.heard.words.encoder._sentences.clear()  # type: ignore[attr-defined]
+    model.network.heard.words.encoder.forget()
     began = time.perf_counter()
     next(model.stream(speech.pieces(1.0), "a"))
     return 1000 * (time.perf_counter() - began)
