@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from gestray.encoders.chunks import Embeddings
 from gestray.encoders.config import EncoderConfig, Query
-from gestray.encoders.objectives.coupling import window_starts, windows_of, word_gestures
+from gestray.encoders.objectives.coupling import window_starts, windows_of
 from gestray.encoders.objectives.variational import (
     MotionDecoder,
     divergence,
@@ -144,9 +144,10 @@ class DualEncoder(nn.Module):
         """All that the objectives compare, one row a sample; embeddings are L2-normalised.
 
         `motion` is of phrases; `query.0` and, where text and speech are compared by themselves,
-        `query.1` of what is said. `gestures.0` and `words.0` are of words, `word_real` says which
-        of them are no padding. `moments`, `sounds` and `starts` are of windows. `form` and `intent`
-        are anchors. `reconstruction`, `latent` and `kl` are losses.
+        `query.1` of what is said. `words.0` are its words, `word_real` says which of them are no
+        padding and `word_spans` when they are said; `steps` are positions of the motion, of which
+        `step_real` says the same. `moments`, `sounds` and `starts` are of windows. `form` and
+        `intent` are anchors. `reconstruction`, `latent` and `kl` are losses.
         """
         asked = self.config.objectives
         patches = self.motion.patches(batch["poses"], batch["frames"])
@@ -243,15 +244,18 @@ class DualEncoder(nn.Module):
             words = [self._fused(said[0].steps, said[1].steps, kept)]
         else:
             words = [part.steps for part in said]
-        found: Embeddings = {"word_real": real.float()}
+        found: Embeddings = {}
+        if asked.coupling:
+            found = {
+                "steps": _unit(motion.steps),
+                "step_real": motion.real.float(),
+                "word_real": real.float(),
+                "word_spans": batch["spans"],
+            }
         for number, steps in enumerate(map(_unit, words)):
             found[f"query.{number}"] = _unit(masked_mean(steps, real))
             if asked.coupling:
                 found[f"words.{number}"] = steps
-                found[f"gestures.{number}"] = word_gestures(
-                    _unit(motion.steps), motion.real, steps, batch["spans"], self.motion.rate,
-                    asked.reach_s, self.scale,
-                )  # fmt: skip
         return found
 
     def _kept(self, real: Tensor) -> Tensor:

@@ -129,13 +129,7 @@ class _Objectives:
                 )
         if asked.coupling:
             found["coupling"] = self._mean(
-                self._contrast(
-                    coupling(
-                        embedded[f"gestures.{n}"], embedded[f"words.{n}"], embedded["word_real"] > 0
-                    ),
-                    "text",
-                )
-                for n in numbers
+                self._contrast(self._coupling(embedded[f"words.{n}"]), "text") for n in numbers
             )
         if asked.sync:
             found["sync"] = self._in_time()
@@ -153,6 +147,13 @@ class _Objectives:
         if model.bias is not None:
             return siglip(similarity, len(keys), model.scale, model.bias, matches, weight, block)
         return info_nce(similarity, len(keys), model.scale, matches, weight, block)
+
+    def _coupling(self, words: Tensor) -> Similarity:
+        embedded, model = self.embedded, self.model
+        return coupling(
+            embedded["steps"], embedded["step_real"] > 0, words, embedded["word_real"] > 0,
+            embedded["word_spans"], model.motion.rate, self.asked.reach_s, model.scale,
+        )  # fmt: skip
 
     def _in_time(self) -> Tensor:
         """Windows of motion against those of speech: of other times, and of other phrases."""
@@ -245,8 +246,8 @@ def pad_audio(sounds: Sequence[bytes]) -> tuple[Tensor, Tensor]:
 
 
 def _evened(name: str, part: Tensor) -> Tensor:
-    """What is by word with as many places for words as on the rank with most of them."""
-    if not name.startswith(("word", "gestures")):
+    """What is by word or position with as many places as on the rank with most of them."""
+    if not name.startswith(("word", "step")):
         return part
     most = -int(least_of_ranks(torch.tensor(-part.shape[1], device=part.device)))
     missing = most - part.shape[1]

@@ -26,7 +26,7 @@ COUNT = 13
 
 
 class Towers(nn.Module):
-    """Two small towers with dropout, in float64, and phrases of four words."""
+    """Two small towers with dropout, in float64: four positions of motion, and four words."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -45,7 +45,9 @@ def plain_loss(kind: str, found: dict[str, Tensor], scale: Tensor, keys: Tensor)
     """As one would write it for a batch that fits: one matrix, cross-entropy over it."""
     a, b = found["a"], found["b"]
     if kind == "coupling":
-        similarity = torch.einsum("iwd,jvd->ijwv", a, b).amax(-1).mean(-1)
+        weights = (scale * torch.einsum("ikd,jwd->ijwk", a, b)).softmax(-1)
+        gestures = F.normalize(torch.einsum("ijwk,ikd->ijwd", weights, a), dim=-1)
+        similarity = torch.einsum("ijwd,jvd->ijwv", gestures, b).amax(-1).mean(-1)
     else:
         similarity = a[:, 0] @ b[:, 0].T
     same = (keys[:, None] == keys) & ~torch.eye(len(keys), dtype=torch.bool)
@@ -65,7 +67,9 @@ def our_loss(
     matches = Matches(keys)
     if kind == "coupling":
         real = torch.ones(a.shape[:2], dtype=torch.bool)
-        return info_nce(coupling(a, b, real), len(a), scale, matches, block=block)
+        untimed = torch.full((*b.shape[:2], 2), torch.nan, dtype=b.dtype)
+        similarity = coupling(a, real, b, real, untimed, 15.0, 0.4, scale)
+        return info_nce(similarity, len(a), scale, matches, block=block)
     similarity = cosines(a[:, 0], b[:, 0])
     if kind == "siglip":
         bias = torch.tensor(-2.0, dtype=a.dtype)

@@ -115,7 +115,9 @@ def test_a_word_finds_its_gesture_within_reach_and_not_beyond():
     spans = torch.tensor([[[0.5, 0.6]]])
 
     def found(reach_s: float, spans: torch.Tensor = spans, scale: float = 50.0) -> torch.Tensor:
-        return word_gestures(steps, real, word, spans, 10.0, reach_s, torch.tensor(scale))[0, 0]
+        return word_gestures(steps, real, word[0], spans[0], 10.0, reach_s, torch.tensor(scale))[
+            0, 0
+        ]
 
     assert found(0.0) @ word[0, 0] == pytest.approx(0.0, abs=1e-6)
     assert found(0.2) @ word[0, 0] == pytest.approx(1.0)
@@ -131,20 +133,48 @@ def test_a_word_finds_its_gesture_within_reach_and_not_beyond():
     torch.testing.assert_close(found(0.2, late), torch.tensor([0.0, 1.0]))
 
 
+def spoken(phrases: int, words: int) -> dict[str, torch.Tensor]:
+    """Words said one after the other, half a second each, of phrases that end in padding."""
+    starts = torch.arange(words, dtype=torch.float64) / 2
+    counts = torch.arange(phrases) % words + 1
+    return {
+        "words_NVD": unit(phrases, words, 5, seed=1),
+        "said_NV": torch.arange(words) < counts[:, None],
+        "spans_NV2": torch.stack([starts, starts + 0.5], -1).repeat(phrases, 1, 1),
+    }
+
+
 def test_coupling_is_the_mean_of_best_words():
-    """Against loops over phrases and words, of which some are padding."""
-    gestures, words = unit(3, 4, 5), unit(3, 4, 5, seed=1)
-    counts = [4, 2, 3]
-    real = torch.arange(4) < torch.tensor(counts)[:, None]
-    found = coupling(gestures, words, real)(slice(0, 3))
+    """Against loops over motions, phrases and words, of which some are padding."""
+    steps, real = unit(3, 12, 5), torch.arange(12) < torch.tensor([[12], [7], [9]])
+    said = spoken(3, 4)
+    words, rate, reach_s, scale = said["words_NVD"], 5.0, 0.2, scalar(3.0)
+    found = coupling(steps, real, **said, rate=rate, reach_s=reach_s, scale=scale)
     for a in range(3):
         for b in range(3):
-            best = [
-                max(float(gestures[a, i] @ words[b, j]) for j in range(counts[b]))
-                for i in range(counts[a])
-            ]
-            assert found[a, b].item() == pytest.approx(sum(best) / len(best))
-    assert torch.equal(coupling(gestures, words, real)(slice(1, 2)), found[1:2])
+            best = []
+            for i in range(int(said["said_NV"][b].sum())):
+                start, end = said["spans_NV2"][b, i].tolist()
+                first = min((start - reach_s) * rate, int(real[a].sum()) - 1)
+                near = [
+                    k
+                    for k in range(int(real[a].sum()))
+                    if k + 1 > first and k < (end + reach_s) * rate
+                ]
+                scores = torch.stack([scale * steps[a, k] @ words[b, i] for k in near])
+                gesture = F.normalize(scores.softmax(0) @ steps[a, near], dim=0)
+                best.append(max(float(gesture @ c) for c in words[b, said["said_NV"][b]]))
+            assert found(slice(0, 3))[a, b].item() == pytest.approx(sum(best) / len(best))
+    assert torch.equal(found(slice(1, 2)), found(slice(0, 3))[1:2])
+
+
+def test_coupling_looks_at_what_the_hands_do():
+    """Where everyone moves alike, what is said must not be found by the words alone."""
+    said = spoken(6, 4)
+    alike = unit(1, 12, 5).repeat(6, 1, 1)
+    real = torch.ones(6, 12, dtype=torch.bool)
+    found = coupling(alike, real, **said, rate=5.0, reach_s=0.4, scale=scalar(10.0))
+    assert info_nce(found, 6, scalar(10.0)) >= math.log(6) - 1e-9
 
 
 def test_windows_are_drawn_one_in_each_part_and_lie_inside():

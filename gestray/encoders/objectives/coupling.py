@@ -1,6 +1,7 @@
 """Objectives within phrases: gestures of single words, and moments in time.
 
-Shapes: N phrases, R of them in a block, W words, K positions, S windows, D dimensions.
+Shapes: N phrases, R of them in a block, V words of a phrase, W of all, K positions, S windows, D
+dimensions.
 """
 
 from __future__ import annotations
@@ -13,52 +14,68 @@ from gestray.encoders.objectives.contrastive import Similarity
 
 
 def word_gestures(
-    steps_BKD: Tensor, real_BK: Tensor, words_BWD: Tensor, spans_BW2: Tensor, rate: float,
+    steps_RKD: Tensor, real_RK: Tensor, words_WD: Tensor, spans_W2: Tensor, rate: float,
     reach_s: float, scale: Tensor,
 ) -> Tensor:  # fmt: skip
-    """The gesture of each word, L2-normalised (B, W, D): JEGAL's attention pooling.
+    """Each motion's gesture of each word, L2-normalised (R, W, D): JEGAL's attention pooling.
 
     gʷ = Σⱼ softmaxⱼ(γ gⱼ·c) gⱼ over the positions j from `reach_s` before the word to as long
     after it, because a gesture need not keep to its word's time (Hegde et al. 2025).
 
     Args:
-        steps_BKD: gⱼ, of motion, L2-normalised; position j lasts from j / rate to (j + 1) / rate s.
-        real_BK: which are no padding.
-        words_BWD: c, L2-normalised.
-        spans_BW2: start and end of each word in seconds; of a word without times, or of
-            padding, NaN, and its gesture is looked for in the whole phrase.
+        steps_RKD: gⱼ, of motion, L2-normalised; position j lasts from j / rate to (j + 1) / rate s.
+        real_RK: which are no padding.
+        words_WD: c, L2-normalised, of any phrases.
+        spans_W2: start and end of each word in seconds; of a word without times NaN, and its
+            gesture is looked for in the whole motion.
         scale: γ.
     """
-    positions_K = torch.arange(steps_BKD.shape[1], device=steps_BKD.device)
-    starts_BW1 = (spans_BW2[..., :1] - reach_s).nan_to_num(-torch.inf) * rate
-    ends_BW1 = (spans_BW2[..., 1:] + reach_s).nan_to_num(torch.inf) * rate
+    positions_K = torch.arange(steps_RKD.shape[1], device=steps_RKD.device)
+    starts_W1 = (spans_W2[:, :1] - reach_s).nan_to_num(-torch.inf) * rate
+    ends_W1 = (spans_W2[:, 1:] + reach_s).nan_to_num(torch.inf) * rate
     # A position counts where it overlaps the span; the last real one stands in for what lies beyond
     # the motion.
-    last_B11 = real_BK.sum(1)[:, None, None] - 1
-    starts_BW1 = torch.minimum(starts_BW1, last_B11.to(starts_BW1.dtype))
-    near_BWK = (positions_K + 1 > starts_BW1) & (positions_K < ends_BW1) & real_BK[:, None]
-    scores_BWK = (scale * words_BWD @ steps_BKD.mT).masked_fill(~near_BWK, float("-inf"))
-    return F.normalize(scores_BWK.softmax(-1) @ steps_BKD, dim=-1)
+    last_R11 = real_RK.sum(1)[:, None, None] - 1
+    starts_RW1 = torch.minimum(starts_W1, last_R11.to(starts_W1.dtype))
+    near_RWK = (positions_K + 1 > starts_RW1) & (positions_K < ends_W1) & real_RK[:, None]
+    scores_RWK = (scale * words_WD) @ steps_RKD.mT
+    weights_RWK = scores_RWK.masked_fill(~near_RWK, float("-inf")).softmax(-1)
+    return F.normalize(weights_RWK @ steps_RKD, dim=-1)
 
 
-def coupling(gestures_NWD: Tensor, words_NWD: Tensor, real_NW: Tensor) -> Similarity:
-    """How well phrases' gestures and words couple, word by word (JEGAL).
+def coupling(
+    steps_NKD: Tensor, real_NK: Tensor, words_NVD: Tensor, said_NV: Tensor, spans_NV2: Tensor,
+    rate: float, reach_s: float, scale: Tensor,
+) -> Similarity:  # fmt: skip
+    """How well motions and phrases couple, word by word (JEGAL).
 
-    λ(g, c) = 1/W Σᵢ maxⱼ cos(gᵢ, cⱼ), over the words i of the gestures' phrase and j of the other:
-    a phrase that belongs to its gestures has for each of them a word that fits. Contrasted as
-    any other similarity.
+    λ(g, c) = 1/W Σᵢ maxⱼ cos(gᵢ, cⱼ), over the words i and j of the phrase. Contrasted as any other
+    similarity.
+
+    The gestures gᵢ of a motion are those of the phrase that it is compared with, of every phrase
+    others. Pooled once, by the words that were said with it, they would carry those words into
+    every comparison: of frames that say nothing those are chosen that look like them, and the
+    words would be found again without a look at what the hands do.
 
     Args:
-        gestures_NWD: as `word_gestures` makes them.
-        words_NWD: L2-normalised.
-        real_NW: which words are no padding.
+        steps_NKD, real_NK, rate, reach_s, scale: as of `word_gestures`.
+        words_NVD: L2-normalised.
+        said_NV: which words are no padding; W of them, in all phrases together.
+        spans_NV2: when they are said, as of `word_gestures`.
     """
+    phrase_W, _ = said_NV.nonzero(as_tuple=True)
+    words_WD, spans_W2 = words_NVD[said_NV], spans_NV2[said_NV]
+    counts_N = said_NV.sum(1).clamp(min=1)
+    mean_WN = F.one_hot(phrase_W, len(said_NV)) / counts_N
 
     def rows(rows: slice) -> Tensor:
-        cosines_RWNV = torch.einsum("rwd,nvd->rwnv", gestures_NWD[rows], words_NWD)
-        best_RWN = cosines_RWNV.masked_fill(~real_NW, float("-inf")).amax(-1)
-        real_RW1 = real_NW[rows, :, None]
-        return (best_RWN * real_RW1).sum(1) / real_RW1.sum(1).clamp(min=1)
+        gestures_RWD = word_gestures(
+            steps_NKD[rows], real_NK[rows], words_WD, spans_W2, rate, reach_s, scale
+        )
+        # Each with every word of its own phrase.
+        cosines_WRV = gestures_RWD.transpose(0, 1) @ words_NVD[phrase_W].mT
+        best_WR = cosines_WRV.masked_fill(~said_NV[phrase_W, None], float("-inf")).amax(-1)
+        return best_WR.T @ mean_WN.to(best_WR.dtype)
 
     return rows
 
