@@ -143,7 +143,9 @@ class TextEncoder(nn.Module):
 
     def _run(self, texts: list[Any], device: torch.device) -> tuple[Tensor, Any]:
         """Hidden states (B, L, C) of texts, or of lists of words, and their tokens."""
-        backbone = self.backbone.to(device)
+        backbone = self.backbone
+        if backbone.device != device:  # to() looks at every layer, which takes as long as one
+            backbone.to(device)
         tokens = self._tokenizer(
             texts,
             is_split_into_words=not isinstance(texts[0], str),
