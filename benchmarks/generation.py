@@ -6,7 +6,8 @@
 of a minute of synthetic speech with its words. `also` has the limit, the bare forward passes of
 network and decoder on what was computed before; the same for `semges`; how long after the
 first second of speech the first motion is there; and how memory grows over ten minutes. Weights
-are random: speed does not depend on them.
+are random: speed does not depend on them. The vocabulary is that of other takes, as a trained
+generator has it; a word that is not among them is looked up when it is said (`looked_up`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from gestray.generators.config import TrainedGenerator, preset
 from gestray.generators.contract import Speech
 from gestray.generators.model import CodeGenerator
 from gestray.generators.session import Session
+from gestray.generators.words import most_said, spoken_form
 from gestray.speech.audio import SAMPLE_RATE, pcm16_to_float
 from gestray.tokenizers.config import preset as tokenizer_preset
 from gestray.tokenizers.model import MotionTokenizer
@@ -36,17 +38,21 @@ from gestray.training.task import Batch
 
 SECONDS = 60
 MINUTES = 10
+OTHERS = 12
 
 
-def generator(name: str, windows: Batch) -> CodeGenerator:
+def generator(name: str, windows: Batch, vocabulary: tuple[str, ...]) -> CodeGenerator:
     """A generator of a preset over a tokenizer whose codebooks have seen some motion."""
     config = tokenizer_preset(name).model
     torch.manual_seed(0)
     tokenizer = MotionTokenizer(config)
     tokenizer.start([{column: windows[column] for column in tokenizer.columns}])
     training = preset(name)
-    trained = TrainedGenerator(generator=training.model, tokenizer=config, speakers=("a", "b"))
+    trained = TrainedGenerator(
+        generator=training.model, tokenizer=config, speakers=("a", "b"), vocabulary=vocabulary
+    )
     model = CodeGenerator(trained)
+    model.learn_words()
     model.tokenizer.load_state_dict(tokenizer.state_dict())
     return model.eval()
 
@@ -105,6 +111,12 @@ def measure(runs: int) -> Comparison:
     with tempfile.TemporaryDirectory() as folder:
         write_corpus(Path(folder), takes=1, seed=5, seconds=float(SECONDS), speech=True)
         take = read_take(folder, list_takes(folder).take_ids[0])
+        write_corpus(Path(folder) / "others", takes=OTHERS, seed=6, seconds=float(SECONDS))
+        others = [
+            word.word
+            for take_id in list_takes(Path(folder) / "others").take_ids
+            for word in read_take(Path(folder) / "others", take_id).words or ()
+        ]
     assert take.audio is not None and take.poses is not None
     speech = Speech(pcm16_to_float(take.audio)[: SECONDS * SAMPLE_RATE], tuple(take.words or ()))
     whole = len(take.poses) // 64 * 64
@@ -118,14 +130,18 @@ def measure(runs: int) -> Comparison:
         "trans": clips(take.trans - take.trans[0]),
         "expressions": clips(take.expressions),
     }
-    models = {name: generator(name, windows) for name in ("semtalk", "semges")}
+    vocabulary = most_said(others)
+    models = {name: generator(name, windows, vocabulary) for name in ("semtalk", "semges")}
     ways: dict[str, Callable[[], float]] = {}
     for name, model in models.items():
         ways[name] = lambda model=model: real_time_factor(model, speech)  # type: ignore[misc]
         ways[f"{name}, bare"] = lambda model=model: bare(model)  # type: ignore[misc]
     found = alternate(ways, runs)
+    said = {spoken_form(word.word) for word in speech.words}
     also: dict[str, object] = {
-        f"{name} times real time": value for name, value in found.items() if name != "semtalk"
+        "words": len(said),
+        "looked_up": len(said - set(vocabulary)),
+        **{f"{n} times real time": value for n, value in found.items() if n != "semtalk"},
     }
     for name, model in models.items():
         times = [first_motion_ms(model, speech) for _ in range(2 * runs)]

@@ -12,6 +12,7 @@ from gestray.config import Config, make_config
 from gestray.errors import UserError
 from gestray.generators.config import GeneratorTraining, TrainedGenerator
 from gestray.generators.feature_rows import FEATURES_SCHEMA
+from gestray.generators.words import most_said
 from gestray.speech.features import FeatureConfig, MelConfig
 from gestray.tokenizers.config import TokenizerTraining
 from gestray.views.catalog import TakeRef, read_catalog
@@ -85,10 +86,16 @@ def _train(run: StageRun[GeneratorTraining]) -> StageResult:
     _check_features(run.config, features)
     of_codes = make_config(TokenizerTraining, tokenizer.manifest.config, tokenizer.uri)
     run.config.model.chunk.tokens(of_codes.model.frames_per_token)  # whole ones, or an error
+    trains = [
+        ref
+        for ref in read_catalog(takes.folder)
+        if ref.num_frames and ref.split not in ("val", "test")
+    ]
     trained = TrainedGenerator(
         generator=run.config.model,
         tokenizer=of_codes.model,
-        speakers=_speakers(read_catalog(takes.folder)),
+        speakers=tuple(sorted({ref.speaker for ref in trains if ref.speaker is not None})),
+        vocabulary=most_said(word["word"] for take in trains for word in take.words or ()),
     )
     task = GeneratorTask(
         run.config,
@@ -100,12 +107,6 @@ def _train(run: StageRun[GeneratorTraining]) -> StageResult:
     log = train_with_progress("generator", task, run.config.loop, takes, run.folder)
     save_config(trained, run.folder)
     return StageResult(takes.manifest.rows_out, takes.manifest.rows_out, 0, last_losses(log))
-
-
-def _speakers(catalog: list[TakeRef]) -> tuple[str, ...]:
-    """Whoever moves in training."""
-    trains = (ref for ref in catalog if ref.num_frames and ref.split not in ("val", "test"))
-    return tuple(sorted({ref.speaker for ref in trains if ref.speaker is not None}))
 
 
 def _check_speech(takes: Artifact) -> None:

@@ -146,11 +146,18 @@ class GeneratorConfig(Config):
 
 
 class TrainedGenerator(Config):
-    """All that a trained generator is built from: the `config.json` of its artifact."""
+    """All that a trained generator is built from: the `config.json` of its artifact.
+
+    Args:
+        speakers: who moved in training.
+        vocabulary: what was said most often, as `spoken_form` has it: words whose vectors the
+            artifact keeps, so that a stream need not wait for a text model.
+    """
 
     generator: GeneratorConfig
     tokenizer: TokenizerConfig
     speakers: tuple[str, ...]
+    vocabulary: tuple[str, ...] = ()
 
 
 class GeneratorTraining(Config):

@@ -26,6 +26,7 @@ class Window:
         speaker: number of the speaker (B,), 0 for nobody in particular.
         past: code vectors (B, K, P, D) where the motion is known.
         known: where it is (B, K).
+        vectors: of the vocabulary (V, C), where somebody has looked them up.
     """
 
     speech: Tensor
@@ -35,6 +36,7 @@ class Window:
     speaker: Tensor
     past: Tensor
     known: Tensor
+    vectors: Tensor | None = None
 
     def before(self, token: int) -> Tensor:
         """Vectors (B, P, D) of the token before; zeros where nothing is known of it."""
@@ -71,7 +73,10 @@ class Heard(nn.Module):
 
     def word_vectors(self, window: Window) -> Tensor:
         """(B, K, C): means over the frames of each token."""
-        vectors_BTC = self.words(window.word, window.vocabulary)
+        vectors_VC = window.vectors
+        if vectors_VC is None:
+            vectors_VC = self.words.of(window.vocabulary)
+        vectors_BTC = self.words(window.word, vectors_VC)
         return vectors_BTC.unflatten(1, (-1, self.frames_per_token)).mean(2)
 
     def text(self, window: Window, words_BKC: Tensor | None = None) -> Tensor:

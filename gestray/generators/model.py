@@ -31,6 +31,8 @@ from gestray.training.checkpoint import load_pretrained
 class CodeGenerator(nn.Module):
     """See `gestray.generators.contract.Generator`."""
 
+    lexicon: Tensor | None
+
     def __init__(self, config: TrainedGenerator) -> None:
         super().__init__()
         generator, tokenizer = config.generator, config.tokenizer
@@ -41,6 +43,9 @@ class CodeGenerator(nn.Module):
         self.tokenizer.beam = 1  # training encodes every batch anew
         network = SemGes if isinstance(generator.method, SemGesConfig) else SemTalk
         self._network = network(config, self.features.width, sum(self.tokens))
+        self._row_of = {word: row for row, word in enumerate(config.vocabulary)}
+        lexicon = torch.zeros(len(self._row_of), self.network.heard.words.width)
+        self.register_buffer("lexicon", lexicon if self._row_of else None)
         self.eval()
 
     @property
@@ -64,6 +69,21 @@ class CodeGenerator(nn.Module):
                 for level in levels
             ]
         )
+
+    def learn_words(self) -> None:
+        """Look up the words of the vocabulary, for good."""
+        if self.lexicon is not None:
+            self.lexicon.copy_(self.network.heard.words.of(self.config.vocabulary))
+
+    def word_vectors(self, words: Sequence[str]) -> Tensor:
+        """(V, C): those of the vocabulary as they were learnt, others looked up."""
+        looked_up = self.network.heard.words.of([w for w in words if w not in self._row_of])
+        if self.lexicon is None:
+            return looked_up
+        rows = [self._row_of.get(word) for word in words]
+        found = self.lexicon[[row or 0 for row in rows]]
+        found[[row is None for row in rows]] = looked_up.to(found.device)
+        return found
 
     @property
     def silence(self) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from gestray.generators.heard import Window
+from gestray.generators.heard import Heard, Window
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class Lesson:
 
 class Network(Protocol):
     """A network over codes."""
+
+    heard: Heard
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
         """Codes of the tokens `first` to `last`, exclusive."""

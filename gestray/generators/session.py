@@ -150,6 +150,7 @@ class Session:
             speaker=self._speaker,
             past=vectors_of(self._books, self._codes),
             known=self._known.clone(),
+            vectors=self.model.word_vectors(vocabulary),
         )
 
     def _draw(self) -> Noise:

@@ -58,6 +58,7 @@ class GeneratorTask:
     def build(self) -> nn.Module:
         model = CodeGenerator(self.trained)
         model.tokenizer.load_state_dict(MotionTokenizer.from_folder(self.tokenizer).state_dict())
+        model.learn_words()
         if self.gate is not None:
             _take_gate(model, CodeGenerator.from_folder(self.gate))
         return model

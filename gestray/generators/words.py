@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,9 +19,20 @@ ABOUT_WORDS = 3
 """Columns of `frames_of_words`."""
 
 
+VOCABULARY = 1024
+"""Words whose vectors a generator keeps."""
+
+
 def spoken_form(word: str) -> str:
     """The word without case and without the punctuation around it."""
     return word.casefold().strip(" \t\n.,;:!?\"'()[]{}<>…“”‘’«»—–-")
+
+
+def most_said(words: Iterable[str]) -> tuple[str, ...]:
+    """The `VOCABULARY` most frequent words, as `spoken_form` has them, the most frequent first."""
+    times = Counter(map(spoken_form, words))
+    del times[""]
+    return tuple(sorted(times, key=lambda word: (-times[word], word))[:VOCABULARY])
 
 
 def frames_of_words(words: Sequence[Word], first: int, last: int) -> np.ndarray:
@@ -96,12 +108,15 @@ class WordVectors(nn.Module):
         """Frozen, and so no part of the state: it is loaded by name, once in a process."""
         return _encoder(self.config.model_dump_json())
 
-    def forward(self, rows: Tensor, vocabulary: Sequence[str]) -> Tensor:
-        """(B, T, width) of rows (B, T) of the vocabulary; zero where no word is spoken."""
-        found = rows.new_zeros(len(vocabulary) + 1, self.width, dtype=torch.float32)
-        if vocabulary:
-            vectors = self.encoder(vocabulary, torch.device("cpu"))
-            # A mean square of 1, as the features of speech have it.
-            vectors = vectors / vectors.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
-            found[1:] = vectors.to(found.device)
+    def of(self, words: Sequence[str]) -> Tensor:
+        """(V, width), with a mean square of 1, as the features of speech have it."""
+        if not words:
+            return torch.zeros(0, self.width)
+        vectors = self.encoder(words, torch.device("cpu"))
+        return vectors / vectors.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
+
+    def forward(self, rows: Tensor, vectors_VC: Tensor) -> Tensor:
+        """(B, T, width) of rows (B, T), counted from 1, of `of`; zero where no word is spoken."""
+        found = rows.new_zeros(len(vectors_VC) + 1, self.width, dtype=torch.float32)
+        found[1:] = vectors_VC.to(found.device)
         return found[rows]

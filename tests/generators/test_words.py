@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
+from gestray.encoders.towers.text import TextEncoder
 from gestray.errors import UserError
 from gestray.generators.config import ChunkConfig, preset
+from gestray.generators.contract import Speech
+from gestray.generators.model import CodeGenerator
 from gestray.generators.voice import speak
 from gestray.generators.windows import meaning_of
-from gestray.generators.words import frames_of_words, spoken_form, word_rows
+from gestray.generators.words import frames_of_words, most_said, spoken_form, word_rows
 from gestray.speech.words import Word
+from gestray.store import Folder
 from gestray.tokenizers.config import preset as tokenizer_preset
+from gestray.training.checkpoint import MODEL, save_config, save_model
 from gestray.views.catalog import read_catalog, read_columns
 from gestray.views.frames import stack_frames
 
@@ -45,6 +53,57 @@ def test_case_and_punctuation_do_not_make_another_word():
         "well",
         "",
     ]
+
+
+def test_the_words_said_most_often_are_kept(monkeypatch):
+    monkeypatch.setattr("gestray.generators.words.VOCABULARY", 3)
+    assert most_said(["So", "it", "goes.", "so,", "…", "…", "it", "so", "big"]) == (
+        "so",
+        "it",
+        "big",
+    )
+
+
+@pytest.fixture(scope="module")
+def with_vocabulary(generator_task, tmp_path_factory):
+    """A generator that keeps three words, as it is read from its artifact; and one that keeps none,
+    of the same weights."""
+    from dataclasses import replace
+
+    task = generator_task("semtalk")
+    torch.manual_seed(0)
+    plain = task.build()
+    kept = ("stop", "so", "it")
+    trained = task.trained.model_copy(update={"vocabulary": kept})
+    model = replace(task, trained=trained).build()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    folder = Path(tmp_path_factory.mktemp("kept"))
+    save_model(folder / MODEL, model)
+    save_config(trained, Folder(str(folder)))
+    return CodeGenerator.from_folder(Folder(str(folder))), plain.eval()
+
+
+def test_words_that_are_kept_are_not_looked_up_and_move_alike(with_vocabulary, monkeypatch):
+    model, plain = with_vocabulary
+    words = [
+        Word(word, 0.3 * n, 0.3 * n + 0.25) for n, word in enumerate(("So", "it", "goes", "so"))
+    ]
+    speech = Speech(np.random.default_rng(0).normal(0, 0.1, 32_000).astype("f4"), tuple(words))
+    expected = plain.generate(speech)
+    looked_up = []
+    encode = TextEncoder.forward
+
+    def forward(encoder, texts, device):
+        looked_up.extend(texts)
+        return encode(encoder, texts, device)
+
+    monkeypatch.setattr(TextEncoder, "forward", forward)
+    moved = model.generate(speech)
+    assert set(looked_up) == {"goes"}
+    assert np.array_equal(moved.poses, expected.poses)
+    # In whatever order, known and unknown, or none at all.
+    for asked in (["it", "goes", "stop"], ["goes"], ["so"], []):
+        assert torch.equal(model.word_vectors(asked), plain.word_vectors(asked))
 
 
 def test_beats_mean_nothing_and_takes_without_labels_are_unknown():
