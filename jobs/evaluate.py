@@ -57,7 +57,8 @@ class RetrievalConfig(Config):
         baseline: method that every other is compared with, in `figure` and text → gesture R@1.
         method: whose gain over the baseline is the headline; the last one named, where
             this one is not among them.
-        figure: that the headline is of; R@1 among all phrases says nothing where it is near 0.
+        figure: that the headline is of, because R@1 among all phrases says nothing where it is
+            near 0. Where there are too few phrases for it, the headline is of that all the same.
         comparisons: further gains; those of methods that are not among them are left out.
         title: of the report.
         resamples: of the bootstrap.
@@ -245,6 +246,7 @@ def _report(
     ]
     shown = shown or list(found[:1])
     tokenizer, primitives = by_kind.get("tokenizer"), by_kind.get("primitives")
+    gains = _comparisons(config, by_name)
     protocols = phrases.protocols.galleries if RETRIEVAL in config.tasks else {}
     return RetrievalReport(
         title=config.title,
@@ -253,11 +255,8 @@ def _report(
         corpus=facts,
         grounder=_grounder(run.inputs.get("anchors") or by_kind.get("anchors")),
         methods=[evaluated.result() for evaluated in found],
-        comparison=_comparison(
-            by_name,
-            ComparisonConfig(method=headline, over=config.baseline, figure=config.figure),
-        ),
-        comparisons=_comparisons(config, by_name),
+        comparison=next((c for c in gains if c.method == headline), None),
+        comparisons=gains,
         chance={
             name: value for e in found for run in e.runs.runs for name, value in run.chance.items()
         },
