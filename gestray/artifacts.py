@@ -152,6 +152,7 @@ class Stage(Generic[ConfigT]):
         optional: roles that may be left out.
         resumes: the function picks up what a killed run left in the folder.
         fingerprint: identity of what the stage reads from outside the store.
+        revision: of what it writes; with another, what was written before is made anew.
     """
 
     name: str
@@ -163,6 +164,7 @@ class Stage(Generic[ConfigT]):
     others: str | None = None
     resumes: bool = False
     fingerprint: Callable[[ConfigT], Any] | None = None
+    revision: int | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ def artifact_folder(
             "config": config.identity(),
             "inputs": {role: made.manifest.identity for role, made in sorted(inputs.items())},
             "outside": stage.fingerprint(config) if stage.fingerprint else None,
+            **({"revision": stage.revision} if stage.revision else {}),
         }
     )
     return store.child(stage.makes, f"{name}-{identity}"), identity

@@ -18,7 +18,7 @@ from gestray.config import Config
 from gestray.errors import UserError
 from gestray.retrieval.explain import Explanation, explain
 from gestray.retrieval.filters import Filter
-from gestray.retrieval.index import ANCHOR, FACTS, GestureIndex, Hit
+from gestray.retrieval.index import ANCHOR, FACTS, SCHEMA_VERSION, GestureIndex, Hit
 from gestray.retrieval.vectors import Kind
 from gestray.work import Work, note
 from jobs.rows import read_rows
@@ -140,6 +140,7 @@ BUILD = Stage(
     run=_build,
     needs={"embeddings": "embeddings", "anchors": "anchors"},
     optional=frozenset({"anchors"}),
+    revision=SCHEMA_VERSION,
 )
 
 UPDATE = Stage(
@@ -149,6 +150,7 @@ UPDATE = Stage(
     run=_update,
     needs={"index": "index", "embeddings": "embeddings", "anchors": "anchors"},
     optional=frozenset({"embeddings", "anchors"}),
+    revision=SCHEMA_VERSION,
 )
 
 

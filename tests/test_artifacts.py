@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -118,6 +119,16 @@ def test_inputs_are_checked_by_role_and_kind(store):
         run_stage(stage, store, "s", Numbers(), {"numbers": made, "words": made})
     with pytest.raises(UserError, match="unknown input 'extra'; it takes: numbers"):
         run_stage(single, store, "s", Numbers(), {"numbers": made, "extra": made})
+
+
+def test_a_stage_that_writes_otherwise_writes_anew(store):
+    """An index of an older format is no index: the same command makes it again."""
+    stage, calls = counting()
+    made = [
+        run_stage(replace(stage, revision=revision), store, "n", Numbers(), {}).artifact.uri
+        for revision in (None, 2, 2, 3)
+    ]
+    assert len(calls) == 3 and made[1] == made[2] and len(set(made)) == 3
 
 
 def test_what_lies_outside_the_store_is_part_of_the_identity(store, tmp_path):
