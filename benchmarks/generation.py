@@ -58,7 +58,7 @@ def generator(name: str, windows: Batch, vocabulary: tuple[str, ...]) -> CodeGen
 
 
 def real_time_factor(model: CodeGenerator, speech: Speech) -> float:
-    """Of a stream in pieces of a tenth of a second; words are looked up for the first time."""
+    """Of a stream in pieces of a tenth of a second; words that are not kept are looked up anew."""
     model.network.heard.words.encoder.forget()
     began = time.perf_counter()
     frames = sum(len(part) for part in model.stream(speech.pieces(0.1), "a"))
@@ -81,7 +81,7 @@ def bare(model: CodeGenerator) -> float:
 
 
 def first_motion_ms(model: CodeGenerator, speech: Speech) -> float:
-    """From the first second of speech to the first motion; the model is loaded, words are new."""
+    """From the first second of speech to the first motion, of a model that is loaded."""
     model.network.heard.words.encoder.forget()
     began = time.perf_counter()
     next(model.stream(speech.pieces(1.0), "a"))

@@ -26,7 +26,7 @@ from gestray.reports.retrieval import (
     render,
 )
 from gestray.work import Work, note
-from jobs.display import progress
+from jobs.display import progress, remarks
 from jobs.drawings import confusion, gallery, space
 from jobs.meanings import read_meanings
 from jobs.measure import RETRIEVAL, TASKS, Measured, PhraseSet, Runs, Task, measure, query_columns
@@ -247,6 +247,14 @@ def _report(
     shown = shown or list(found[:1])
     tokenizer, primitives = by_kind.get("tokenizer"), by_kind.get("primitives")
     gains = _comparisons(config, by_name)
+    shown_first = (
+        c
+        for c in gains
+        if (c.method, c.baseline) == (headline, config.baseline) and c.figure in _figures(config)
+    )
+    gain = next(shown_first, None)
+    if gain and gain.figure != config.figure:
+        remarks.print(f"the gain shown first is in {gain.figure}: there is no {config.figure} here")
     protocols = phrases.protocols.galleries if RETRIEVAL in config.tasks else {}
     return RetrievalReport(
         title=config.title,
@@ -255,7 +263,7 @@ def _report(
         corpus=facts,
         grounder=_grounder(run.inputs.get("anchors") or by_kind.get("anchors")),
         methods=[evaluated.result() for evaluated in found],
-        comparison=next((c for c in gains if c.method == headline), None),
+        comparison=gain,
         comparisons=gains,
         chance={
             name: value for e in found for run in e.runs.runs for name, value in run.chance.items()
@@ -276,6 +284,11 @@ def _headline(config: RetrievalConfig, found: Mapping[str, Evaluated]) -> str:
     return config.method if config.method in found or not others else others[-1]
 
 
+def _figures(config: RetrievalConfig) -> list[str]:
+    """What methods are compared with the baseline in, the headline's first."""
+    return list(dict.fromkeys((config.figure, f"{TEXT_TO_GESTURE}.r1")))
+
+
 def _comparison(found: Mapping[str, Evaluated], asked: ComparisonConfig) -> Comparison | None:
     if asked.method == asked.over or not {asked.method, asked.over} <= set(found):
         return None
@@ -286,7 +299,7 @@ def _comparison(found: Mapping[str, Evaluated], asked: ComparisonConfig) -> Comp
 def _comparisons(config: RetrievalConfig, found: Mapping[str, Evaluated]) -> list[Comparison]:
     asked = [
         ComparisonConfig(method=name, over=config.baseline, figure=figure)
-        for figure in dict.fromkeys((config.figure, f"{TEXT_TO_GESTURE}.r1"))
+        for figure in _figures(config)
         for name in found
     ]
     made = [_comparison(found, one) for one in (*asked, *config.comparisons)]
