@@ -81,6 +81,7 @@ class GeneratorTask:
             if isinstance(part, LeftOut):
                 part.start(torch.cat(before), torch.cat(coarse), torch.cat(vectors))
 
+    @torch.autocast("cuda", enabled=False)  # codes are those that it will be used with
     def _codes(self, model: CodeGenerator, batch: Batch) -> tuple[Frames, Tensor]:
         """Frames of the windows of a batch, and their codes (B, K, P, L)."""
         motion = {name: batch[name] for name in columns_of(self.trained.tokenizer.parts)}

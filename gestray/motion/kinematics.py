@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gestray.errors import UserError
 from gestray.motion.rotations import axis_angle_to_matrix
-from gestray.motion.skeleton import JOINT_NAMES, PARENTS, REST_OFFSETS, mirror_permutation
+from gestray.motion.skeleton import JOINT_NAMES, PARENT_OF, REST_OFFSETS, mirror_permutation
 
 _JOINTS = len(JOINT_NAMES)
 
@@ -30,8 +30,8 @@ def _tree(device: torch.device) -> tuple[tuple[tuple[Tensor, Tensor], ...], Tens
     """
     levels: list[tuple[list[int], list[int]]] = []
     order = above = [0]
-    while joints := [j for j in range(_JOINTS) if PARENTS[j] in above]:
-        levels.append((joints, [above.index(PARENTS[j]) for j in joints]))
+    while joints := [j for j in range(_JOINTS) if PARENT_OF[j] in above]:
+        levels.append((joints, [above.index(PARENT_OF[j]) for j in joints]))
         above = joints
         order = order + joints
     # Tensors made in inference mode could not take part in training later.
@@ -44,6 +44,13 @@ def _tree(device: torch.device) -> tuple[tuple[tuple[Tensor, Tensor], ...], Tens
         )
 
 
+@torch.compiler.assume_constant_result
+def _walk(device: torch.device) -> Any:
+    """`_tree`, which compiled code takes as it finds it."""
+    return _tree(device)
+
+
+@torch.autocast("cuda", enabled=False)  # in bfloat16, hands would be millimetres away
 def forward_kinematics(
     rotations: Tensor, trans: Tensor | None = None, rest_offsets: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -77,7 +84,7 @@ def forward_kinematics(
     # Joints come first while walking the tree, so that a level is a plain block of memory.
     local = rotations.movedim(-3, 0)
     offsets = rest_offsets.to(rotations).expand(*rotations.shape[:-2], 3).movedim(-2, 0)
-    levels, joint_order = _tree(rotations.device)
+    levels, joint_order = _walk(rotations.device)
 
     turned, placed = [local[:1]], [offsets[:1]]
     for joints, parents in levels:
@@ -103,7 +110,7 @@ def _chains(joints: tuple[int, ...], device: torch.device) -> tuple[Any, ...]:
         joint moved; the joints moved; and which of these are in `joints` and so go on.
         Last, where `moved_by` finds each in the concatenation of all levels.
     """
-    level = [j for j in joints if PARENTS[j] not in joints]
+    level = [j for j in joints if PARENT_OF[j] not in joints]
     levels, order = [], []
     with torch.inference_mode(False):
 
@@ -111,12 +118,12 @@ def _chains(joints: tuple[int, ...], device: torch.device) -> tuple[Any, ...]:
             return torch.tensor(values, dtype=torch.long, device=device)
 
         while level:
-            moved = [j for j in range(_JOINTS) if PARENTS[j] in level]
+            moved = [j for j in range(_JOINTS) if PARENT_OF[j] in level]
             onward = [j for j in moved if j in joints]
             levels.append(
                 (
                     tensor([joints.index(j) for j in level]),
-                    tensor([level.index(PARENTS[j]) for j in moved]),
+                    tensor([level.index(PARENT_OF[j]) for j in moved]),
                     tensor(moved),
                     tensor([moved.index(j) for j in onward]),
                 )
@@ -126,11 +133,17 @@ def _chains(joints: tuple[int, ...], device: torch.device) -> tuple[Any, ...]:
         return tuple(levels), tensor([order.index(j) for j in moved_by(joints)])
 
 
+@torch.compiler.assume_constant_result
+def _walk_of(joints: tuple[int, ...], device: torch.device) -> Any:
+    return _chains(joints, device)
+
+
 def moved_by(joints: tuple[int, ...]) -> tuple[int, ...]:
     """The joints that the rotations of `joints` move, in order: their children."""
-    return tuple(j for j in range(_JOINTS) if PARENTS[j] in joints)
+    return tuple(j for j in range(_JOINTS) if PARENT_OF[j] in joints)
 
 
+@torch.autocast("cuda", enabled=False)
 def chain_positions(
     rotations: Tensor, joints: tuple[int, ...], rest_offsets: Tensor | None = None
 ) -> Tensor:
@@ -157,7 +170,7 @@ def chain_positions(
         rest_offsets = torch.tensor(REST_OFFSETS)
     local = rotations.movedim(-3, 0)
     offsets = rest_offsets.to(rotations)
-    levels, order = _chains(joints, rotations.device)
+    levels, order = _walk_of(joints, rotations.device)
     if not len(order):
         return rotations.new_zeros(*rotations.shape[:-3], 0, 3)
     placed: list[Tensor] = []

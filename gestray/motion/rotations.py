@@ -47,6 +47,7 @@ def sixd_to_matrix(sixd: Tensor) -> Tensor:
     return roma.special_gramschmidt(columns).transpose(-1, -2)
 
 
+@torch.autocast("cuda", enabled=False)  # bfloat16 knows no angle below a few degrees
 def geodesic_distance(a: Tensor, b: Tensor) -> Tensor:
     """Angle (...) in radians, in [0, pi], of the rotation between matrices (..., 3, 3).
 

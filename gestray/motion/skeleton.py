@@ -78,6 +78,9 @@ def _parents() -> np.ndarray:
 PARENTS: np.ndarray = _parents()
 """Index of each joint's parent, int64 (55,); -1 for the pelvis. A parent precedes its children."""
 
+PARENT_OF: tuple[int, ...] = tuple(PARENTS.tolist())
+"""`PARENTS` as plain numbers: `torch.compile` takes elements of an array for tensors."""
+
 BODY: tuple[int, ...] = tuple(range(22))
 FACE: tuple[int, ...] = (22, 23, 24)
 LEFT_HAND: tuple[int, ...] = tuple(range(25, 40))

@@ -20,7 +20,7 @@ from torch import Tensor
 from gestray.errors import UserError
 from gestray.motion.kinematics import chain_positions, moved_by
 from gestray.motion.rotations import matrix_to_sixd, sixd_to_matrix
-from gestray.motion.skeleton import BODY, HANDS, LOWER, PARENTS, UPPER, joint
+from gestray.motion.skeleton import BODY, HANDS, LOWER, PARENT_OF, UPPER, joint
 
 NUM_JOINTS = 55
 
@@ -84,7 +84,7 @@ class Part:
 
     def place_weights(self) -> Tensor:
         """How much the place of each joint that the part moves counts (M,)."""
-        return torch.tensor([self.emphasis.get(PARENTS[j], 1.0) for j in moved_by(self.joints)])
+        return torch.tensor([self.emphasis.get(PARENT_OF[j], 1.0) for j in moved_by(self.joints)])
 
     def weights(self) -> Tensor:
         """Weight of each channel (C,); their mean square is 1."""

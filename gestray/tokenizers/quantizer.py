@@ -84,8 +84,9 @@ class Quantizer(nn.Module):
             book.cluster_size /= batches
             book.embed_avg /= batches
 
+    @torch.autocast("cuda", enabled=False)  # what the last levels code is too fine for bfloat16
     def forward(self, vectors: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantize (B, K, D).
+        """Quantize (B, K, D), in float32.
 
         Args:
             step: of training, from 0; seeds all random draws, the same on every rank.
@@ -97,7 +98,9 @@ class Quantizer(nn.Module):
         self._draws.seed = step
         drops = random.Random(f"dropout/{step}").random() < self.dropout
         self.residual.quantize_dropout = drops and len(self.codebooks) > 1
-        quantized, codes, losses = self.residual(vectors, rand_quantize_dropout_fixed_seed=step)
+        quantized, codes, losses = self.residual(
+            vectors.float(), rand_quantize_dropout_fixed_seed=step
+        )
         return quantized, codes, losses.sum()
 
     @torch.no_grad()

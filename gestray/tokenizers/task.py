@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import torch
@@ -25,11 +25,19 @@ START_WINDOWS = 1024
 """Windows that a tokenizer starts from: 16,384 tokens, 32 for each of 512 codes."""
 
 
+class ReconstructionLosses(nn.Module):
+    """`reconstruction_losses`, a module because those can be compiled: it is many small steps."""
+
+    def forward(self, rebuilt: Reconstruction, parts: tuple[PartName, ...]) -> dict[str, Tensor]:
+        return reconstruction_losses(rebuilt, parts)
+
+
 @dataclass(frozen=True)
 class TokenizerTask:
     """`gestray.training.task.Task` of a motion tokenizer."""
 
     config: TokenizerTraining
+    losses: nn.Module = field(default_factory=ReconstructionLosses, compare=False, repr=False)
 
     def view(self, split: str = "train") -> Windows:
         return Windows(self.config.windows, split, columns_of(self.config.model.parts))
@@ -49,6 +57,7 @@ class TokenizerTask:
         assert isinstance(model, MotionTokenizer)
         for stream in model.streams.values():
             yield from (stream.get_submodule("encoder"), stream.get_submodule("decoder"))
+        yield self.losses
 
     def collate(self, rows: pa.Table) -> Batch:
         frames = self.config.windows.frames
@@ -59,7 +68,7 @@ class TokenizerTask:
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         rebuilt = model(**batch, step=step)
-        parts = reconstruction_losses(rebuilt, self.config.model.parts)
+        parts = self.losses(rebuilt, self.config.model.parts)
         figures = {}
         if model.training:
             assert isinstance(model, MotionTokenizer)

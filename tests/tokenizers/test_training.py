@@ -16,7 +16,7 @@ from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerTraining, preset
 from gestray.tokenizers.model import MotionTokenizer
 from gestray.tokenizers.parts import FEET, foot_contacts
-from gestray.tokenizers.task import TokenizerTask
+from gestray.tokenizers.task import ReconstructionLosses, TokenizerTask, weighted_sum
 from gestray.training.checkpoint import MODEL, save_config, save_model
 from gestray.training.loop import train_alone
 from gestray.views.catalog import read_catalog, read_columns
@@ -69,6 +69,28 @@ def test_every_loss_of_a_whole_person_reaches_its_own_stream(takes):
             if any(p.grad is not None and p.grad.any() for p in stream.parameters())
         }
         assert moved == {owner}, name
+
+
+@pytest.mark.parametrize("name", ["sma", "semtalk"])
+def test_compiled_losses_are_those_of_the_python_code(name):
+    """In one graph, as `loop.compile` has them: what tracing takes for a constant is one."""
+    config = training(name, 1)
+    torch.manual_seed(0)
+    model = MotionTokenizer(config.model)
+    motion = {"poses": torch.randn(2, 16, 165)}
+    if name == "semtalk":
+        motion |= {"trans": torch.randn(2, 16, 3), "expressions": torch.randn(2, 16, 100)}
+    rebuilt = model.train()(**motion)
+    plain, compiled = ReconstructionLosses(), ReconstructionLosses()
+    compiled.compile(backend="aot_eager", fullgraph=True)
+    found = []
+    for losses in (plain, compiled):
+        parts = losses(rebuilt, config.model.parts)
+        total = weighted_sum(parts, config.losses)
+        found.append(
+            (parts, torch.autograd.grad(total, rebuilt.frames.rotations, retain_graph=True))
+        )
+    torch.testing.assert_close(found[1], found[0])
 
 
 def test_a_foot_that_stands_is_told_from_one_that_steps():
