@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 from vector_quantize_pytorch import ResidualVQ
 
-from gestray.training.distributed import gather
+from gestray.training.distributed import gather, sum_over_ranks
 
 # Codes that `Quantizer.encode` keeps in sight: with 4, rebuilt gestures' errors at the wrist fall
 # by 8 %, with 16 by 10 % (`sma`, small).
@@ -98,10 +99,43 @@ class Quantizer(nn.Module):
         self._draws.seed = step
         drops = random.Random(f"dropout/{step}").random() < self.dropout
         self.residual.quantize_dropout = drops and len(self.codebooks) > 1
+        vectors = vectors.float()
         quantized, codes, losses = self.residual(
-            vectors.float(), rand_quantize_dropout_fixed_seed=step
+            vectors, freeze_codebook=True, rand_quantize_dropout_fixed_seed=step
         )
+        if self.training:
+            self._learn(vectors.flatten(0, 1), codes.flatten(0, 1))
         return quantized, codes, losses.sum()
+
+    @torch.no_grad()
+    def _learn(self, vectors_ND: Tensor, codes_NQ: Tensor) -> None:
+        """Move each code to what it stands for: the library's averages, but in one message.
+
+        The library sends two a level, and one more where codes are dead. Each of them waits for
+        the other rank: with ten levels, two ranks did 1.4 times the work of one, now 1.8 times.
+        """
+        used = int((codes_NQ[0] >= 0).sum())  # levels are dropped for the whole batch
+        books = self.codebooks[:used]
+        left_ND, residuals, sums = vectors_ND, [], []
+        for book, code_N in zip(books, codes_NQ.T[:used], strict=True):
+            chosen_NS = one_hot(code_N, len(book.embed[0])).to(left_ND)
+            sums.append(torch.cat([chosen_NS.sum(0)[:, None], chosen_NS.T @ left_ND], dim=1))
+            residuals.append(left_ND)
+            left_ND = left_ND - book.embed[0][code_N]
+        for book, sums_SE in zip(books, sum_over_ranks(torch.stack(sums)), strict=True):
+            book.cluster_size.lerp_(sums_SE[None, :, 0], 1 - book.decay)
+            book.embed_avg.lerp_(sums_SE[None, :, 1:], 1 - book.decay)
+            book.update_ema()
+        dead = [book.cluster_size < book.threshold_ema_dead_code for book in books]
+        dead_levels = torch.cat(dead).any(1).tolist()
+        if not any(dead_levels):
+            return
+        pool_MQD = gather(torch.stack(residuals, dim=1))
+        self._draws.is_global = True
+        for level, book in enumerate(books):
+            if dead_levels[level]:
+                book.replace(pool_MQD[None, :, level], dead[level])
+        self._draws.is_global = False
 
     @torch.no_grad()
     def encode(self, vectors: Tensor, beam: int = BEAM) -> Tensor:

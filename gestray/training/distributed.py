@@ -96,6 +96,14 @@ def least_of_ranks(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:
+    """The sum of all ranks' `value`, on every rank."""
+    if world_size() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+    return value
+
+
 def mean_over_ranks(values: dict[str, torch.Tensor]) -> dict[str, float]:
     """Average scalars over the ranks, in one message."""
     stacked = torch.stack([value.detach().float() for value in values.values()])

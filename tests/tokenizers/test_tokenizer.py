@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 import torch
@@ -353,3 +354,26 @@ def test_presets_have_the_papers_shapes(size):
         assert (model.quantizers, model.codebook_size, model.code_dim) == (6, 256, 256)
         assert (model.width, model.depth, model.frames_per_token) == (256, 3, 4)
         assert (semges.model.codebook_size, semges.model.code_dim) == (256, 512)
+
+
+def test_codes_move_as_the_library_moves_them():
+    """To the bit on one rank, dead codes and dropped levels included."""
+
+    def learnt(library: bool) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        made = Quantizer(dim=6, levels=3, size=16, decay=0.8, dead_below=0.5, dropout=0.5)
+        quantizer = made.train()
+        for step in range(12):
+            vectors = torch.randn(4, 10, 6, generator=torch.Generator().manual_seed(step))
+            if not library:
+                quantizer(vectors, step)
+                continue
+            quantizer._draws.seed = step
+            dropped = random.Random(f"dropout/{step}").random() < 0.5
+            quantizer.residual.quantize_dropout = dropped
+            quantizer.residual(vectors, rand_quantize_dropout_fixed_seed=step)
+        return quantizer.state_dict()
+
+    expected, found = learnt(library=True), learnt(library=False)
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
