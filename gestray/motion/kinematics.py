@@ -18,6 +18,8 @@ from gestray.motion.rotations import axis_angle_to_matrix
 from gestray.motion.skeleton import JOINT_NAMES, PARENT_OF, REST_OFFSETS, mirror_permutation
 
 _JOINTS = len(JOINT_NAMES)
+# A copy: `torch.compile` makes arrays that it comes across writeable.
+_REST_OFFSETS = torch.tensor(REST_OFFSETS)
 
 
 @cache
@@ -80,7 +82,7 @@ def forward_kinematics(
             f"rotations have shape {tuple(rotations.shape)}, expected (..., {_JOINTS}, 3, 3)"
         )
     if rest_offsets is None:
-        rest_offsets = torch.tensor(REST_OFFSETS)
+        rest_offsets = _REST_OFFSETS
     # Joints come first while walking the tree, so that a level is a plain block of memory.
     local = rotations.movedim(-3, 0)
     offsets = rest_offsets.to(rotations).expand(*rotations.shape[:-2], 3).movedim(-2, 0)
@@ -167,7 +169,7 @@ def chain_positions(
             f"rotations have shape {tuple(rotations.shape)}, expected (..., {len(joints)}, 3, 3)"
         )
     if rest_offsets is None:
-        rest_offsets = torch.tensor(REST_OFFSETS)
+        rest_offsets = _REST_OFFSETS
     local = rotations.movedim(-3, 0)
     offsets = rest_offsets.to(rotations)
     levels, order = _walk_of(joints, rotations.device)

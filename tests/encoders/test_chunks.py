@@ -181,6 +181,7 @@ module = torch.nn.parallel.DistributedDataParallel(Loss())
 found = {kind: gradients(model, lambda: module(kind)) for kind in ("infonce", "siglip", "coupling")}
 if rank == 0:
     torch.save(found, file)
+dist.barrier()  # who goes first would tear the other's connection
 dist.destroy_process_group()
 """
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gestray.errors import UserError
+from gestray.motion.skeleton import PARENTS, REST_OFFSETS
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerTraining, preset
 from gestray.tokenizers.model import MotionTokenizer
@@ -91,6 +92,7 @@ def test_compiled_losses_are_those_of_the_python_code(name):
             (parts, torch.autograd.grad(total, rebuilt.frames.rotations, retain_graph=True))
         )
     torch.testing.assert_close(found[1], found[0])
+    assert not REST_OFFSETS.flags.writeable and not PARENTS.flags.writeable
 
 
 def test_a_foot_that_stands_is_told_from_one_that_steps():
