@@ -28,25 +28,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from corpus import synthetic_takes
 from side_by_side import Comparison, main
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from gestray.corpora.beat2 import list_takes, read_take
-from gestray.corpora.shards import ShardWriter
-from gestray.corpora.synthetic import write_corpus
 from gestray.encoders.config import preset as encoder_preset
 from gestray.encoders.task import EncoderTask
 from gestray.generators.config import TrainedGenerator
 from gestray.generators.config import preset as generator_preset
 from gestray.generators.task import GeneratorTask
-from gestray.speech.audio import SAMPLE_RATE
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerTraining
 from gestray.tokenizers.config import preset as tokenizer_preset
@@ -79,26 +74,13 @@ def measure(runs: int) -> Comparison:
         "memory_tb_per_s": peak_bytes / 1e12,
     }
     with tempfile.TemporaryDirectory() as name:
-        takes = _takes(Path(name))
+        takes = synthetic_takes(Path(name), TAKES, TAKE_S, noise=True)
         for what, (make, loop) in _trainings(Path(name), takes).items():
             also[what] = _measured(what, make, loop, takes, runs, peak_flops, peak_bytes)
             print(f"{what}: {also[what]}", file=sys.stderr)
         also["on Ray"] = _on_ray(Path(name), takes)
     found = also["tokenizer"]["samples_per_s"]
     return Comparison(found["bfloat16, compiled"], found["float32"], "windows/s", runs, also)
-
-
-def _takes(folder: Path) -> Folder:
-    """Synthetic takes; to a network, noise is as much work as speech."""
-    corpus, takes = folder / "corpus", Folder(str(folder / "takes"))
-    write_corpus(corpus, takes=TAKES, seed=0, seconds=TAKE_S)
-    rng = np.random.default_rng(0)
-    with takes.open_output("shards/00000.parquet") as stream, ShardWriter(stream) as writer:
-        for take_id in list_takes(corpus).take_ids:
-            take = read_take(corpus, take_id)
-            sound = rng.integers(-3000, 3000, round(TAKE_S * SAMPLE_RATE)).astype(np.int16)
-            writer.write(replace(take, audio=sound.tobytes()))
-    return takes
 
 
 def _trainings(folder: Path, takes: Folder) -> dict[str, tuple[Callable[[], Task], LoopConfig]]:

@@ -26,6 +26,7 @@ __all__ = ["generator_task", "speech_takes", "tokenizer_folder"]
 
 pytestmark = [
     pytest.mark.gpu,
+    # Not run unless asked for; asked for where there is no GPU, there is nothing to compare.
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 
