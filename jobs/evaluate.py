@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +60,8 @@ class RetrievalConfig(Config):
             this one is not among them.
         figure: that the headline is of, because R@1 among all phrases says nothing where it is
             near 0. Where there are too few phrases for it, the headline is of that all the same.
-        comparisons: further gains; those of methods that are not among them are left out.
+        comparisons: further gains; those of methods that are not among them are left out, and
+            those in a figure that either method lacks, which is said.
         title: of the report.
         resamples: of the bootstrap.
         gallery_queries: example queries drawn in the report.
@@ -303,7 +305,22 @@ def _comparisons(config: RetrievalConfig, found: Mapping[str, Evaluated]) -> lis
         for name in found
     ]
     made = [_comparison(found, one) for one in (*asked, *config.comparisons)]
+    for one in config.comparisons:
+        _remark_if_lacking(one, found)
     return [comparison for comparison in made if comparison is not None]
+
+
+def _remark_if_lacking(asked: ComparisonConfig, found: Mapping[str, Evaluated]) -> None:
+    for name in (asked.method, asked.over):
+        if name not in found or asked.figure in (known := found[name].runs.values):
+            continue
+        near = ", ".join(difflib.get_close_matches(asked.figure, known)) or "none is near"
+        remarks.print(
+            f"comparisons: {name} has no figure {asked.figure!r} ({near}); the gain of "
+            f"{asked.method} over {asked.over} in it is left out",
+            markup=False,
+        )
+        return
 
 
 def _grounder(anchors: Artifact | None) -> str:

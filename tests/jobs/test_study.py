@@ -43,7 +43,9 @@ def test_a_small_study_ends_in_a_leaderboard_and_resumes(tmp_path, gestray, ray_
     assert low <= metrics["gain_absolute"] <= high
     # A corpus of fewer than 32 test phrases has not the figure that the study names.
     assert gain_in(metrics) == "text_to_gesture.r1"
-    assert "there is no meaningful32.text_to_gesture.r1 here" in " ".join(outcome.err.split())
+    told = " ".join(outcome.err.split())
+    assert "there is no meaningful32.text_to_gesture.r1 here" in told
+    assert "comparisons: sma has no figure 'batches32.text_to_gesture.r1' (" in told
 
     folder = Path(report["artifact"])
     board = json.loads((folder / "leaderboard.json").read_text())
