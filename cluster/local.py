@@ -166,7 +166,9 @@ class LocalCluster:
             command += [f"--temp-dir={self.folder / 'ray'}"]
             command += self._dashboard()
         else:
-            command += [f"--address={self.address}"]
+            # The head's reads the logs of all nodes, which lie in one folder: another would tell
+            # drivers everything twice, and as many again as there are nodes would keep a core busy.
+            command += [f"--address={self.address}", "--include-log-monitor=false"]
         log = self.folder / f"{node.name}.log"
         with log.open("wb") as stream:
             self._processes[node.name] = subprocess.Popen(

@@ -54,6 +54,19 @@ print(json.dumps({"alive": sorted(n["NodeName"] for n in ray.nodes() if n["Alive
                   "plain": land(num_cpus=3)}))
 """
 )
+TELL = """
+import time
+import ray
+
+ray.init(logging_level="ERROR")
+
+@ray.remote(resources={"train": 1})
+def tell():
+    print("told from afar")
+
+ray.get(tell.remote())
+time.sleep(5)  # until it is told, and a second time where it is told twice
+"""
 
 
 def drive(code: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -105,6 +118,10 @@ def test_three_nodes_the_token_and_a_loss() -> None:
         assert seen["resources"]["train"]["train"] == 1
         # Tasks land where their resources ask for.
         assert (seen["plain"], seen["train"]) == ("cpu", "train")
+
+        each = cluster.environment | {"RAY_DEDUP_LOGS": "0"}
+        out, err = drive(TELL, each).communicate(timeout=120)
+        assert (out + err).count("told from afar") == 1, out + err
 
         for refused in (guest, forger):
             out, err = refused.communicate(timeout=120)
