@@ -15,8 +15,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ LOOP = {
     "log_every": 1,
     "checkpoint_every": 4,
 }
+TWO_WORKERS = {"workers": 2, "max_failures": 2}
 #: Relative, of losses at each step: other worker counts round otherwise.
 ELASTIC = 1e-3
 
@@ -186,6 +188,20 @@ def undisturbed(run: Run) -> list[float]:
     return other.losses()
 
 
+@pytest.fixture(scope="module")
+def of_two_workers(
+    nodes: Nodes, takes: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], list[float]]:
+    """Losses of a kind's training on two workers that nothing happened to, trained once."""
+
+    @cache
+    def losses(kind: str) -> list[float]:
+        folder = tmp_path_factory.mktemp(kind)
+        return undisturbed(Run(nodes, takes, folder, kind, TWO_WORKERS))
+
+    return losses
+
+
 def kill(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
@@ -249,12 +265,14 @@ def test_what_is_lost_changes_nothing(nodes, takes, tmp_path, kind, what):
 @pytest.mark.parametrize("attempt", range(5))
 @pytest.mark.parametrize("what", ["worker", "node", "controller's node", "driver"])
 @pytest.mark.parametrize("kind", ["tokenizer", "encoder"])
-def test_what_is_lost_at_random_steps_changes_nothing(nodes, takes, tmp_path, kind, what, attempt):
+def test_what_is_lost_at_random_steps_changes_nothing(
+    nodes, takes, tmp_path, of_two_workers, kind, what, attempt
+):
     """Two workers on two nodes; the judge is a run of two workers that nothing happened to."""
     at = random.Random(f"{kind} {what} {attempt}").randrange(2, STEPS - 6)
-    run = Run(nodes, takes, tmp_path, kind, {"workers": 2, "max_failures": 2})
+    run = Run(nodes, takes, tmp_path, kind, TWO_WORKERS)
     lose(run, what, at)
-    assert run.losses() == undisturbed(run)
+    assert run.losses() == of_two_workers(kind)
     run.check_samples()
 
 
