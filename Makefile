@@ -12,9 +12,9 @@ VLLM := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/nul
 demo: setup
 	$(BIN)/gestray demo
 
-# Two processes take half the time of one, since tests wait for what they start more than they
-# compute; a file stays in one process. `make -j2 test` checks types beside the tests.
-PROCESSES ?= 2
+# `make -j2 test` checks types beside the tests. `make test PROCESSES=2` takes half the time, since
+# tests wait for what they start more than they compute; a file stays in one process.
+PROCESSES ?= 0
 test: lint pytest
 
 pytest: setup-test
