@@ -100,7 +100,7 @@ def test_places_of_joints_and_their_gradients():
     joints = tuple(range(25, 55))
     results = []
     for device in ("cpu", "cuda"):
-        leaf = poses.to(device).requires_grad_()
+        leaf = poses.to(device, copy=True).requires_grad_()
         rotations = axis_angle_to_matrix(leaf)
         places, _ = forward_kinematics(rotations)
         of_hands = chain_positions(rotations[:, :, list(joints)], joints)
