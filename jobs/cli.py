@@ -36,6 +36,7 @@ from jobs.command import (
     Inputs,
     Name,
     Overrides,
+    PipelineName,
     Preset,
     Size,
     Store,
@@ -107,7 +108,7 @@ def demo(
 
 @app.command()
 def run(
-    pipeline: Annotated[str, typer.Argument(help="A YAML file, or a shipped one: beat2, demo.")],
+    pipeline: PipelineName,
     overrides: Overrides = None,
     store: Store = None,
     as_json: AsJson = False,

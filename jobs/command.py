@@ -12,6 +12,7 @@ from gestray.artifacts import Artifact, StageReport, newest, open_artifact
 from gestray.config import Config, parse_overrides, with_overrides
 from gestray.errors import UserError
 from gestray.store import Folder, default_store
+from jobs import shipped
 from jobs.display import metrics_table, remarks, results
 
 Store = Annotated[
@@ -26,6 +27,13 @@ Inputs = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Config values.")
+]
+PipelineName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PIPELINE",
+        help=f"A YAML file, or a shipped one: {', '.join(shipped.names(shipped.PIPELINES))}.",
+    ),
 ]
 Preset = Annotated[str, typer.Option(help="The method.")]
 Size = Annotated[str, typer.Option(help="small (a laptop) or paper (GPUs).")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobs.command import AsJson, Overrides, Store, chosen, print_json
+from jobs.command import AsJson, Overrides, PipelineName, Store, chosen, print_json
 from jobs.display import results
 
 PIPELINE = "pipeline"
@@ -31,12 +31,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Pipeline = Annotated[str, typer.Argument(help="A YAML file, or a shipped one: beat2, demo.")]
-
 
 @app.command(PIPELINE)
 def plan_pipeline(
-    pipeline: Pipeline,
+    pipeline: PipelineName,
     overrides: Overrides = None,
     hours: Annotated[
         float | None, typer.Option(min=0.001, help="Of recordings; as calibrated otherwise.")
@@ -129,7 +127,7 @@ def _rates_in(store: Any, pipeline: Any) -> Any:
 
 @app.command("calibrate")
 def plan_calibrate(
-    pipeline: Pipeline,
+    pipeline: PipelineName,
     overrides: Overrides = None,
     share: Annotated[
         float, typer.Option(min=0.0001, max=1, help="Of the corpus that is measured on.")
