@@ -2,7 +2,7 @@
 
 Generators in roles NAME@0, NAME@1, … are runs of one method, and share a row. Rows beside the
 methods: what was recorded, the same through the tokenizer (as good as codes
-can be), a mean pose, and motion of a random training take.
+can be), a mean pose, one random training take for all, and a random one for each.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ RESULT = "result.json"
 REPORT = "report.html"
 # What a row is scored against and by.
 _JUDGES = {"takes": "takes", "fgd": "fgd", "encoder": "encoder", "index": "index"}
-RECORDED, REBUILT, MEAN, RANDOM = "recorded", "through tokens", "mean pose", "random clip"
+RECORDED, REBUILT, MEAN = "recorded", "through tokens", "mean pose"
+ONE_CLIP, RANDOM = "one random clip", "random clip"
 
 
 def _train_fgd(run: StageRun[MotionAutoencoderTraining]) -> StageResult:
@@ -95,6 +96,7 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
     judge = Judge(corpus, MotionAutoencoder.from_folder(run.inputs["fgd"].folder), encoder)
     rows: dict[str, dict[str, Any]] = {RECORDED: judge.scores([corpus.recorded])}
     rows[MEAN] = judge.scores([corpus.mean_pose()])
+    rows[ONE_CLIP] = judge.scores([corpus.one_clip(seed) for seed in config.seeds])
     rows[RANDOM] = judge.scores([corpus.random_clips(seed) for seed in config.seeds])
     for name, folder in config.motions.items():
         rows[name] = judge.scores([corpus.motions_of(name, folder)])

@@ -148,14 +148,25 @@ class Corpus:
         return [Moved(np.tile(held.astype(np.float32), (len(m.poses), 1))) for m in self.recorded]
 
     def random_clips(self, seed: int) -> list[Moved]:
-        """For each take the motion of a random training take, over and over."""
-        self._check_trained()
+        """For each take the motion of a random training take, over and over.
+
+        Together they are recordings that know nothing of the speech: their FGD is what chance
+        leaves between two sets of takes, and no generator comes below it but by chance.
+        """
         found = []
         for ref, moved in zip(self.tested, self.recorded, strict=True):
             rng = np.random.default_rng([seed, zlib.crc32(ref.take_id.encode())])
-            other = _poses(self._read(self.trained[rng.integers(len(self.trained))], ["poses"]))
-            found.append(Moved(np.resize(other, moved.poses.shape)))
+            found.append(Moved(np.resize(self._random_take(rng), moved.poses.shape)))
         return found
+
+    def one_clip(self, seed: int) -> list[Moved]:
+        """For all takes the motion of one random training take, over and over."""
+        clip = self._random_take(np.random.default_rng(seed))
+        return [Moved(np.resize(clip, moved.poses.shape)) for moved in self.recorded]
+
+    def _random_take(self, rng: np.random.Generator) -> np.ndarray:
+        self._check_trained()
+        return _poses(self._read(self.trained[rng.integers(len(self.trained))], ["poses"]))
 
     def _check_trained(self) -> None:
         if not self.trained:

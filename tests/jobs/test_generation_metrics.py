@@ -22,6 +22,7 @@ from gestray.reports.generation import GenerationReport, generation_tables, rend
 from gestray.store import Folder
 from gestray.training.checkpoint import MODEL, model_bytes, save_config
 from gestray.views.catalog import read_columns
+from gestray.views.windows import motion_of
 from jobs.encoder import PhraseEmbedder
 from jobs.generation_encoder import EncoderJudge
 from jobs.generation_metrics import Corpus, Judge, MetricsConfig
@@ -46,6 +47,7 @@ def rows(corpus: Corpus, judge: Judge) -> dict[str, dict]:
     return {
         "recorded": judge.scores([corpus.recorded]),
         "mean pose": judge.scores([corpus.mean_pose()]),
+        "one random clip": judge.scores([corpus.one_clip(0)]),
         "random clip": judge.scores([corpus.random_clips(seed) for seed in (0, 1)]),
     }
 
@@ -69,7 +71,7 @@ def test_recorded_motion_is_what_it_is_compared_with(rows: dict[str, dict]) -> N
 
 
 def test_references_are_farther_away(rows: dict[str, dict]) -> None:
-    for name in ("mean pose", "random clip"):
+    for name in ("mean pose", "one random clip", "random clip"):
         assert rows[name]["corrected.fgd"] > 1e-7 > rows["recorded"]["corrected.fgd"]
         assert rows[name]["corrected.srgr"] < 0.999
     still = rows["mean pose"]
@@ -78,6 +80,17 @@ def test_references_are_farther_away(rows: dict[str, dict]) -> None:
         still["corrected.jitter"] == pytest.approx(0, abs=0.5) and still["semantic.gestures"] == 0
     )
     assert len(rows["random clip"]["runs"]) == 2
+
+
+def test_one_clip_is_a_training_take_over_and_over(corpus: Corpus) -> None:
+    clips = [moved.poses for moved in corpus.one_clip(3)]
+    assert [len(clip) for clip in clips] == [len(moved.poses) for moved in corpus.recorded]
+    rows = [(ref, read_columns(corpus.takes, ref, ["poses"])) for ref in corpus.trained]
+    takes = [motion_of(ref, row, "poses") for ref, row in rows]
+    shared = min(map(len, [*clips, *takes]))
+    assert len({clip[:shared].tobytes() for clip in clips}) == 1
+    assert sum(np.array_equal(clips[0][:shared], take[:shared]) for take in takes) == 1
+    assert len({corpus.one_clip(seed)[0].poses.tobytes() for seed in range(8)}) > 1
 
 
 def test_published_fgd_equals_its_oracle(corpus: Corpus, judge: Judge, rows: dict) -> None:
@@ -186,6 +199,6 @@ def test_the_report_names_modes_and_what_is_missing(rows: dict[str, dict]) -> No
     for text in ("Published mode", "Corrected mode", "Synthetic data", "mean pose", "smplx_model="):
         assert text in page
     tables = generation_tables(report)
-    assert [len(table.rows) for table in tables] == [3, 3, 3]
+    assert [len(table.rows) for table in tables] == [len(rows)] * 3
     assert "60 frames trimmed" in str(tables[-1].caption)
     assert "–" in list(tables[0].columns[-1].cells)  # LVD without a model
