@@ -69,6 +69,7 @@ TRAIN = Stage(
     run=_train,
     needs={"takes": "takes"},
     resumes=True,
+    revision=1,  # the weights of features are kept with the model
 )
 
 

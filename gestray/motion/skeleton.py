@@ -88,6 +88,8 @@ RIGHT_HAND: tuple[int, ...] = tuple(range(40, 55))
 HANDS: tuple[int, ...] = LEFT_HAND + RIGHT_HAND
 UPPER: tuple[int, ...] = (3, 6, 9, *range(12, 22))
 LOWER: tuple[int, ...] = (0, 1, 2, 4, 5, 7, 8, 10, 11)
+ARMS: tuple[int, ...] = (13, 14, *range(16, 22))
+"""From the collars to the wrists; they hang from the chest, spine3."""
 
 REST_OFFSETS_FILE = Path(__file__).with_name("rest_offsets.json")
 

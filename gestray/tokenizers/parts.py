@@ -20,7 +20,7 @@ from torch import Tensor
 from gestray.errors import UserError
 from gestray.motion.kinematics import chain_positions, moved_by
 from gestray.motion.rotations import matrix_to_sixd, sixd_to_matrix
-from gestray.motion.skeleton import BODY, HANDS, LOWER, PARENT_OF, UPPER, joint
+from gestray.motion.skeleton import ARMS, BODY, HANDS, LOWER, PARENT_OF, UPPER, joint
 
 NUM_JOINTS = 55
 
@@ -71,20 +71,24 @@ class Part:
         extras: what else it has.
         emphasis: how much the rotation of a joint, and the place of its children, count
             where not 1.
+        seen_alone: chains of its joints whose places count once more as seen from what the chain
+            hangs from. A hand can be in its place in the room while trunk and arm err, each
+            making up for the other; then it is not where it should be before the chest.
     """
 
     joints: tuple[int, ...]
     extras: tuple[Extra, ...] = ()
     emphasis: Mapping[int, float] = field(default_factory=dict)
+    seen_alone: tuple[tuple[int, ...], ...] = ()
 
     @cached_property
     def channels(self) -> int:
         """C: 6 a joint, and the extras'."""
         return 6 * len(self.joints) + sum(EXTRA_WIDTHS[extra] for extra in self.extras)
 
-    def place_weights(self) -> Tensor:
-        """How much the place of each joint that the part moves counts (M,)."""
-        return torch.tensor([self.emphasis.get(PARENT_OF[j], 1.0) for j in moved_by(self.joints)])
+    def place_weights(self, joints: tuple[int, ...]) -> Tensor:
+        """How much the place of each joint that some of its joints move counts (M,)."""
+        return torch.tensor([self.emphasis.get(PARENT_OF[j], 1.0) for j in moved_by(joints)])
 
     def weights(self) -> Tensor:
         """Weight of each channel (C,); their mean square is 1."""
@@ -133,10 +137,10 @@ _LEGS = {
 }
 
 PARTS: dict[PartName, Part] = {
-    "body": Part(tuple(BODY), emphasis=_WRISTS | _LEGS),
+    "body": Part(tuple(BODY), emphasis=_WRISTS | _LEGS, seen_alone=(ARMS,)),
     "hands": Part(tuple(HANDS)),
     "face": Part((joint("jaw"),), ("expressions",)),
-    "upper": Part(UPPER, emphasis=_WRISTS),
+    "upper": Part(UPPER, emphasis=_WRISTS, seen_alone=(ARMS,)),
     "lower": Part(LOWER, ("translation", "contacts")),
 }
 """`body` has the legs and the body's orientation, and no translation: what gestures look

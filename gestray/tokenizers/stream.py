@@ -35,8 +35,8 @@ class Stream(nn.Module):
         self.part = part
         self.frames_per_token = config.frames_per_token
         patch, width = part.channels * config.frames_per_token, config.width
-        self.weights: Tensor
-        self.register_buffer("weights", part.weights(), persistent=False)
+        self.weights: Tensor  # of the features (C,): kept with the model, whose scale they are
+        self.register_buffer("weights", part.weights())
 
         self.from_patch = nn.Linear(patch, width)
         self.encoder = Blocks(width, config.depth, config.causal)

@@ -16,7 +16,7 @@ from gestray.motion.kinematics import chain_positions
 from gestray.motion.rotations import geodesic_distance
 from gestray.tokenizers.config import LossWeights, TokenizerTraining
 from gestray.tokenizers.model import MotionTokenizer, Reconstruction
-from gestray.tokenizers.parts import PARTS, Extra, PartName, columns_of
+from gestray.tokenizers.parts import PARTS, Extra, Part, PartName, columns_of
 from gestray.training.task import Batch
 from gestray.views.frames import stack_frames
 from gestray.views.windows import Windows
@@ -83,7 +83,7 @@ def reconstruction_losses(
 
     Each part is judged in the frame it hangs from, so that an error of the arm is no error
     of the fingers; positions of a part with translation are those in the room. Places count
-    as the part says.
+    as the part says, and so do those of its chains that are `seen_alone`.
     """
     found: dict[str, list[Tensor]] = {}
 
@@ -95,14 +95,14 @@ def reconstruction_losses(
         joints = list(part.joints)
         got, goal = rebuilt.frames.rotations[:, :, joints], rebuilt.recorded.rotations[:, :, joints]
         add("rotation", _charbonnier(geodesic_distance(got, goal)[..., None], 1e-2))
-        got_BTM3 = chain_positions(got, part.joints)
-        with torch.no_grad():
-            goal_BTM3 = chain_positions(goal, part.joints)
-        difference = (got_BTM3 - goal_BTM3) * part.place_weights().to(got)[:, None]
+        difference = _misplaced(rebuilt, part, part.joints)
         if "translation" in part.extras:
             astray = _astray(rebuilt, "translation")
             difference = difference + astray[:, :, None]
             add("translation", _charbonnier(astray, 1e-3))
+        if part.seen_alone:
+            alone = [_misplaced(rebuilt, part, joints) for joints in part.seen_alone]
+            difference = torch.cat([difference, *alone], dim=2)
         if "contacts" in part.extras:
             logits, stands = (f.extras["contacts"] for f in (rebuilt.frames, rebuilt.recorded))
             add("contacts", functional.binary_cross_entropy_with_logits(logits, stands))
@@ -120,6 +120,14 @@ def reconstruction_losses(
 def weighted_sum(losses: dict[str, Tensor], weights: LossWeights) -> Tensor:
     """The loss to minimise."""
     return torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+
+
+def _misplaced(rebuilt: Reconstruction, part: Part, joints: tuple[int, ...]) -> Tensor:
+    """How far what some joints of a part move is from its place (B, T, M, 3), as it counts."""
+    got_BTM3 = chain_positions(rebuilt.frames.rotations[:, :, list(joints)], joints)
+    with torch.no_grad():
+        goal_BTM3 = chain_positions(rebuilt.recorded.rotations[:, :, list(joints)], joints)
+    return (got_BTM3 - goal_BTM3) * part.place_weights(joints).to(got_BTM3)[:, None]
 
 
 def _astray(rebuilt: Reconstruction, extra: Extra) -> Tensor:

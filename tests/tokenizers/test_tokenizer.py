@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from gestray.motion.skeleton import FACE
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerTraining, preset
 from gestray.tokenizers.model import MotionTokenizer
+from gestray.tokenizers.parts import PARTS
 from gestray.tokenizers.quantizer import BEAM, Quantizer
 from gestray.training.checkpoint import MODEL, save_config, save_model
 
@@ -241,11 +243,14 @@ def test_dead_codes_move_to_where_the_data_are():
     assert farthest[1.0] < 0.1 * farthest[0.0]
 
 
-def test_a_saved_tokenizer_is_the_same_tokenizer(trained, tmp_path):
+def test_a_saved_tokenizer_is_the_same_tokenizer(trained, tmp_path, monkeypatch):
+    """Also where parts have come to weigh their joints otherwise."""
     folder = Folder(str(tmp_path))
     save_model(tmp_path / MODEL, trained)
     save_config(trained.config, folder)
     poses = torch.randn(1, 40, 165)
+    for name in trained.config.parts:
+        monkeypatch.setitem(PARTS, name, replace(PARTS[name], emphasis={0: 5.0}))
     loaded = MotionTokenizer.from_folder(folder)
     assert all(
         torch.equal(codes, trained.encode(poses)[part])

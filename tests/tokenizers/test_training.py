@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,18 @@ import pytest
 import torch
 
 from gestray.errors import UserError
-from gestray.motion.skeleton import PARENTS, REST_OFFSETS
+from gestray.motion.rotations import axis_angle_to_matrix
+from gestray.motion.skeleton import PARENTS, REST_OFFSETS, joint
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerTraining, preset
-from gestray.tokenizers.model import MotionTokenizer
-from gestray.tokenizers.parts import FEET, foot_contacts
-from gestray.tokenizers.task import ReconstructionLosses, TokenizerTask, weighted_sum
+from gestray.tokenizers.model import MotionTokenizer, Reconstruction
+from gestray.tokenizers.parts import FEET, PARTS, Frames, foot_contacts
+from gestray.tokenizers.task import (
+    ReconstructionLosses,
+    TokenizerTask,
+    reconstruction_losses,
+    weighted_sum,
+)
 from gestray.training.checkpoint import MODEL, save_config, save_model
 from gestray.training.loop import train_alone
 from gestray.views.catalog import read_catalog, read_columns
@@ -93,6 +100,25 @@ def test_compiled_losses_are_those_of_the_python_code(name):
         )
     torch.testing.assert_close(found[1], found[0])
     assert not REST_OFFSETS.flags.writeable and not PARENTS.flags.writeable
+
+
+def test_hands_count_as_seen_from_the_chest(monkeypatch):
+    """A chest turned by mistake: arms that turn back are in their place in the room alone."""
+    turn = axis_angle_to_matrix(torch.tensor([0.0, 0.2, 0.0]))
+    recorded = torch.eye(3).expand(1, 4, 55, 3, 3)
+    along = recorded.clone()
+    along[:, :, joint("spine3")] = turn
+    back = along.clone()
+    back[:, :, [joint("left_collar"), joint("right_collar")]] = turn.T
+
+    def misplaced(rotations: torch.Tensor) -> float:
+        frames = Frames(rotations, {}), Frames(recorded, {})
+        rebuilt = Reconstruction(*frames, codes={}, commitment=torch.zeros(()))
+        return reconstruction_losses(rebuilt, ("body",))["position"].item()
+
+    assert misplaced(along) < misplaced(back)
+    monkeypatch.setitem(PARTS, "body", replace(PARTS["body"], seen_alone=()))
+    assert misplaced(back) < misplaced(along)
 
 
 def test_a_foot_that_stands_is_told_from_one_that_steps():
