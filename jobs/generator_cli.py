@@ -202,9 +202,10 @@ def _gestures_table(gestures: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(title="gestures", title_justify="left", box=None, pad_edge=False)
-    for column in ("word", "at", "clip", "score", "strategy", "why", "outcome"):
+    for column in ("word", "at", "clip", "score", "strategy", "why", "outcome", "recognised"):
         table.add_column(column, justify="right" if column in ("at", "score") else "left")
     for one in gestures:
         row = (one["word"], f"{one['start_s']:.2f} s", one["clip"] or "", f"{one['score']:.3f}")
-        table.add_row(*map(escape, (*row, one["strategy"], one["why"], one["outcome"])))
+        sees = {True: "yes", False: "no", None: ""}[one["recognised"]]
+        table.add_row(*map(escape, (*row, one["strategy"], one["why"], one["outcome"], sees)))
     return table

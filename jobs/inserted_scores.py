@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from gestray.corpora.take import FPS
 from gestray.generators.contract import Gesturing
-from gestray.generators.insertions import Insertion, seen
 from gestray.generators.strategies.contract import Strategy
 from gestray.metrics.generation.figures import Part
 from gestray.metrics.generation.measure import Moved
@@ -25,17 +24,12 @@ def with_gestures(
     for motion, speech, ref in zip(run, corpus.speech, corpus.tested, strict=True):
         poses, wishes = gestures.put_into(motion.poses, speech, ref.speaker, (), strategy)
         moved.append(Moved(poses, motion.trans, motion.expressions))
-        placed = [
-            Insertion(wish.stroke, wish.told.start_s, wish.span)
-            for wish in wishes
-            if wish.stroke is not None and wish.span is not None
-        ]
-        found = seen(motion.poses, poses, placed, gestures.fastest)
+        found = [wish.seen for wish in wishes if wish.seen is not None]
         minutes = len(poses) / FPS / 60
         parts.append(
             {
-                "inserted.a_minute": (float(len(placed)), minutes),
-                "inserted.placed": (float(len(placed)), float(len(_shown(wishes)))),
+                "inserted.a_minute": (float(len(found)), minutes),
+                "inserted.placed": (float(len(found)), float(len(_shown(wishes)))),
                 "inserted.recognised": _share([one.recognised for one in found]),
                 "inserted.alike": _share([one.alike for one in found]),
                 "inserted.at_word": _share([one.at_word for one in found]),

@@ -20,6 +20,7 @@ from gestray.artifacts import Artifact
 from gestray.corpora.take import FPS
 from gestray.errors import UserError
 from gestray.generators.contract import Speech
+from gestray.generators.insertions import Insertion, Seen, seen
 from gestray.generators.marks import Mark
 from gestray.generators.strategies.contract import (
     CANDIDATES,
@@ -63,6 +64,8 @@ class Inserted:
         strategy: whose wish it was; ``mark`` where the author of the text asked for it.
         why: the strategy's reason, or what the author asked for.
         outcome: ``placed``, ``no room``, ``too fast``, ``not seen`` or ``no gesture``.
+        recognised: of a gesture that was placed, whether the verbalizer sees the retrieved form at
+            the word in the motion as it is in the end.
     """
 
     word: str
@@ -74,6 +77,7 @@ class Inserted:
     strategy: str
     why: str
     outcome: str
+    recognised: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +88,13 @@ class Wish:
         told: what is reported of it.
         stroke: the recorded gesture; None where the clip shows none.
         span: frames of the motion that it takes up; None where it was left out.
+        seen: what is seen of it there.
     """
 
     told: Inserted
     stroke: Stroke | None = None
     span: slice | None = None
+    seen: Seen | None = None
 
 
 class RecordedGestures:
@@ -152,7 +158,27 @@ class RecordedGestures:
         if strategy is not None:
             busy = [wish.told.start_s for wish in wishes]
             wishes += self._chosen(placing, speech, strategy, speaker, busy)
-        return placing.poses, sorted(wishes, key=lambda wish: wish.told.start_s)
+        wishes.sort(key=lambda wish: wish.told.start_s)
+        return placing.poses, self._looked_at(wishes, poses, placing.poses)
+
+    def _looked_at(
+        self, wishes: Sequence[Wish], before: np.ndarray, after: np.ndarray
+    ) -> list[Wish]:
+        """The wishes, with what is seen of those that were placed."""
+        placed = [
+            Insertion(wish.stroke, wish.told.start_s, wish.span)
+            for wish in wishes
+            if wish.stroke is not None and wish.span is not None
+        ]
+        found = iter(seen(before, after, placed, self.fastest) if placed else ())
+        looked_at = []
+        for wish in wishes:
+            if wish.span is not None:
+                one = next(found)
+                told = replace(wish.told, recognised=one.recognised)
+                wish = replace(wish, told=told, seen=one)
+            looked_at.append(wish)
+        return looked_at
 
     @cached_property
     def fastest(self) -> float:

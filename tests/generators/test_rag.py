@@ -22,6 +22,7 @@ from tests.generators.artifacts import given, given_index
 TEXT = "We were late because it rained, but I drew a circle, and you waited while they never came."
 CONTRACT = {
     "word", "start_s", "clip", "clip_start_s", "clip_end_s", "score", "strategy", "why", "outcome",
+    "recognised",
 }  # fmt: skip
 
 

@@ -62,6 +62,8 @@ def test_words_are_chosen_apart_and_every_wish_is_listed(
         assert one.clip_start_s < one.clip_end_s
         assert (one.outcome == "no gesture") == (wish.stroke is None)
         assert (one.outcome == "placed") == (wish.span is not None)
+        assert (one.outcome == "placed") == (one.recognised is not None)
+        assert one.recognised == (None if wish.seen is None else wish.seen.recognised)
     shown = [one.start_s for one in inserted if one.outcome != "no gesture"]
     assert np.diff(shown).min(initial=9.0) >= 2.5
     moved = {one.outcome for one in inserted} >= {"placed"}
