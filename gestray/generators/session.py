@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gestray.generators.contract import Gesturing
+from gestray.generators.feet import StandingFeet
 from gestray.generators.heard import Window
 from gestray.generators.joins import Joins
 from gestray.generators.layers import vectors_of
@@ -187,6 +188,7 @@ class MotionDecoder:
         self._meaning: Tensor | None = None
         self._given = 0  # of them, tokens whose frames were given
         self._joins = Joins(tokenizer.config.frames_per_token)
+        self._feet = StandingFeet()
 
     def push(self, answer: Answer) -> Gesturing | None:
         """Take codes; motion (B, T, …) of the tokens that are final now, None where none is."""
@@ -214,7 +216,7 @@ class MotionDecoder:
             decoded.rotations[:, frames],
             {name: extra[:, frames] for name, extra in decoded.extras.items()},
         )
-        motion = as_motion(self._joins(new))
+        motion = as_motion(self._feet(self._joins(new)))
 
         def of(values: Tensor | None) -> np.ndarray | None:
             return None if values is None else values.cpu().numpy()

@@ -1,0 +1,56 @@
+"""Feet that stand stay where they are: the body's path gives way instead.
+
+Codes of the legs are drawn, and so is the path, so feet that are said to stand would slide. The
+path is a part's least certain channel, and the eye judges it by the feet; here it is moved by as
+much as the standing feet would have slid, and comes back to what was drawn slowly.
+
+Shapes: B streams, T frames, F = 4 points of the feet.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gestray.corpora.take import FPS
+from gestray.motion.kinematics import chain_positions, moved_by
+from gestray.motion.skeleton import LOWER
+from gestray.tokenizers.parts import FEET, Frames
+
+RETURNS_S = 10.0
+"""The path is back at what was drawn but for 1 / e after so many seconds without a slide."""
+
+_KEPT = 1 - 1 / (RETURNS_S * FPS)
+_AT = [moved_by(LOWER).index(foot) for foot in FEET]
+
+
+class StandingFeet:
+    """Keeps standing feet in place in frames as they come."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, Tensor] | None = None  # feet (B, F, 3) and whether they stood
+        self._offset: Tensor | None = None  # (B, 3) of the path from what was drawn
+
+    def __call__(self, frames: Frames) -> Frames:
+        """The same frames, with another `translation` where they have one."""
+        if not {"translation", "contacts"} <= frames.extras.keys():
+            return frames
+        drawn_BT3 = frames.extras["translation"]
+        legs = chain_positions(frames.rotations[:, :, list(LOWER)], LOWER)
+        feet_BTF3 = legs[:, :, _AT] + drawn_BT3[:, :, None]
+        stands_BTF = frames.extras["contacts"] > 0
+        if self._last is None:
+            self._last = feet_BTF3[:, 0], stands_BTF[:, 0]
+            self._offset = torch.zeros_like(drawn_BT3[:, 0])
+        assert self._offset is not None
+        before, stood = self._last
+        step_BTF3 = torch.cat([before[:, None], feet_BTF3], dim=1).diff(dim=1)
+        stood_BTF = torch.cat([stood[:, None], stands_BTF[:, :-1]], dim=1)
+        counts_BTF1 = (stands_BTF & stood_BTF)[..., None].to(step_BTF3)
+        slides_BT3 = (step_BTF3 * counts_BTF1).sum(2) / counts_BTF1.sum(2).clamp(min=1)
+        # offset[t] = kept · offset[t − 1] − slides[t], of all frames at once.
+        power = _KEPT ** torch.arange(1, drawn_BT3.shape[1] + 1).to(drawn_BT3)[:, None]
+        offset_BT3 = power * (self._offset[:, None] - (slides_BT3 / power).cumsum(1))
+        self._last = feet_BTF3[:, -1], stands_BTF[:, -1]
+        self._offset = offset_BT3[:, -1]
+        return Frames(frames.rotations, frames.extras | {"translation": drawn_BT3 + offset_BT3})
