@@ -26,10 +26,15 @@ from gestray.generators.words import frames_of_words, spoken_form, word_rows
 from gestray.speech.features import FRAMES_PER_S, Sound, SpeechFeatures, end_of_frame, frames_in
 from gestray.speech.words import Word
 from gestray.tokenizers.model import MotionTokenizer, as_motion
-from gestray.tokenizers.parts import Frames
+from gestray.tokenizers.parts import Frames, PartName
 
 if TYPE_CHECKING:
     from gestray.generators.model import CodeGenerator
+
+
+# Of all noise, how much the codes of some parts are drawn with: legs that do what comes are a
+# tremble and feet that slide, and say nothing.
+_STEADIER: dict[PartName, float] = {"lower": 0.3}
 
 
 class Listener:
@@ -89,7 +94,8 @@ class Session:
         temperature: float,
     ) -> None:
         self.model = model
-        self._noise = temperature * model.config.generator.noise
+        noise, parts = temperature * model.config.generator.noise, model.config.tokenizer.parts
+        self._noise_P1 = torch.tensor([[noise * _STEADIER.get(part, 1.0)] for part in parts])
         self.per_token = model.config.tokenizer.frames_per_token
         self.past, self.hop, self.ahead = model.tokens
         self.listeners = [Listener(model.features) for _ in speakers]
@@ -103,9 +109,8 @@ class Session:
         # Before the beginning nothing sounds.
         silence = np.stack([model.silence] * (tokens * self.per_token))
         self._speech = np.stack([silence] * len(self.listeners))
-        parts, levels = len(model.config.tokenizer.parts), model.config.tokenizer.quantizers
-        count = len(self.listeners), tokens
-        self._codes = torch.zeros(*count, parts, levels, dtype=torch.long, device=self._device)
+        count, levels = (len(self.listeners), tokens), model.config.tokenizer.quantizers
+        self._codes = torch.zeros(*count, len(parts), levels, dtype=torch.long, device=self._device)
         self._known = torch.zeros(count, dtype=torch.bool, device=self._device)
 
     @property
@@ -166,7 +171,8 @@ class Session:
                 lambda g: torch.rand(self.hop, generator=g),
             )
         )
-        return Noise(codes * self._noise, rest * self._noise, gate)
+        noise_P1 = self._noise_P1.to(codes)
+        return Noise(codes * noise_P1, rest * noise_P1, gate)
 
 
 def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

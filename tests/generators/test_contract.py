@@ -15,7 +15,7 @@ from gestray.generators.contract import Gesturing, Speech
 from gestray.generators.joins import Joins
 from gestray.generators.model import CodeGenerator
 from gestray.generators.network import Answer
-from gestray.generators.session import MotionDecoder
+from gestray.generators.session import MotionDecoder, Session
 from gestray.speech.audio import SAMPLE_RATE
 from gestray.speech.features import frames_in
 from gestray.speech.words import Word, words_of_text
@@ -99,6 +99,15 @@ def test_seeds_and_temperature_decide(generator):
     assert not np.array_equal(first.poses, generator.generate(whole, seed=6).poses)
     likeliest = [generator.generate(whole, seed=seed, temperature=0) for seed in (5, 6)]
     assert np.array_equal(likeliest[0].poses, likeliest[1].poses)
+
+
+def test_legs_are_drawn_with_less_noise(generator):
+    """In one hop of many streams; the other parts with all of it."""
+    session = Session(generator, [0] * 64, range(64), temperature=0.5)
+    spread_P = session._draw().rest.std(dim=(0, 1, 3))
+    whole = 0.5 * generator.config.generator.noise
+    for part, spread in zip(generator.config.tokenizer.parts, spread_P.tolist(), strict=True):
+        assert spread == pytest.approx((0.3 if part == "lower" else 1) * whole, rel=0.05)
 
 
 def test_many_at_once_are_as_one_by_one(generator):
@@ -192,7 +201,7 @@ def test_codes_decoded_as_they_come_are_those_of_the_whole(causal, depth):
     )  # fmt: skip
     tokenizer = MotionTokenizer(config).eval()
     for name, value in tokenizer.state_dict().items():
-        if value.is_floating_point():
+        if value.is_floating_point() and not name.endswith(".weights"):  # the features' scale
             value.copy_(torch.randn_like(value) * (0.3 if "weight" in name else 0.1))
     codes = torch.randint(16, (1, 40, 2, 2))
     frames = tokenizer.decode_frames({"body": codes[:, :, 0], "hands": codes[:, :, 1]})
