@@ -158,10 +158,13 @@ def test_one_and_two_workers_agree(takes, tmp_path, ray_cluster, kind):
     """The same global batches make the same losses, and the same validation: within 1e-4.
 
     The one is this process; a worker of Ray's is its equal to the bit (test_losses, test_steps).
+
+    Of a tokenizer ten steps: by twenty, a vector halfway between two codes has gone to either by
+    rounding. Of 18 trainings whose weights began 1e-7 off, 11 had losses more than 1e-4 off.
     """
-    make = tokenizer_task if kind == "tokenizer" else encoder_task
-    extras = {"accumulate": 2, "validate_every": 10, "validate_batches": 2, "ema_decay": 0.9}
-    task, config = make(20, compute=ComputeConfig(workers=2), **extras)
+    make, steps = (tokenizer_task, 10) if kind == "tokenizer" else (encoder_task, 20)
+    extras = {"accumulate": 2, "validate_every": steps // 2, "validate_batches": 2}
+    task, config = make(steps, compute=ComputeConfig(workers=2), ema_decay=0.9, **extras)
     if kind == "encoder":
         task = with_anchors(task, takes)
     target, shown, alone = Folder(str(tmp_path)), [], []
@@ -172,13 +175,13 @@ def test_one_and_two_workers_agree(takes, tmp_path, ray_cluster, kind):
         train_alone(task, config, takes, alone.append)
     losses, validation = {}, {}
     for workers, rows in ((1, alone), (2, log)):
-        assert [row["step"] for row in rows] == list(range(1, 21))
+        assert [row["step"] for row in rows] == list(range(1, steps + 1))
         losses[workers] = torch.tensor([row["loss"] for row in rows], dtype=torch.float64)
         validation[workers] = [row["val.loss"] for row in rows if "val.loss" in row]
     assert len(validation[1]) == 2
     assert validation[2] == pytest.approx(validation[1], rel=1e-4)
     torch.testing.assert_close(losses[2], losses[1], rtol=1e-4, atol=0)
-    assert losses[1].unique().numel() == 20
+    assert losses[1].unique().numel() == steps
 
 
 @pytest.mark.ray
