@@ -13,15 +13,12 @@ import torch
 from torch import Tensor
 
 from gestray.corpora.take import FPS
-from gestray.motion.kinematics import chain_positions, moved_by
-from gestray.motion.skeleton import LOWER
-from gestray.tokenizers.parts import FEET, Frames
+from gestray.tokenizers.parts import Frames, foot_places
 
 RETURNS_S = 10.0
 """The path is back at what was drawn but for 1 / e after so many seconds without a slide."""
 
 _KEPT = 1 - 1 / (RETURNS_S * FPS)
-_AT = [moved_by(LOWER).index(foot) for foot in FEET]
 
 
 class StandingFeet:
@@ -36,8 +33,7 @@ class StandingFeet:
         if not {"translation", "contacts"} <= frames.extras.keys():
             return frames
         drawn_BT3 = frames.extras["translation"]
-        legs = chain_positions(frames.rotations[:, :, list(LOWER)], LOWER)
-        feet_BTF3 = legs[:, :, _AT] + drawn_BT3[:, :, None]
+        feet_BTF3 = foot_places(frames.rotations, drawn_BT3)
         stands_BTF = frames.extras["contacts"] > 0
         if self._last is None:
             self._last = feet_BTF3[:, 0], stands_BTF[:, 0]

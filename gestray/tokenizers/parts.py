@@ -156,6 +156,14 @@ def columns_of(parts: Iterable[PartName]) -> tuple[str, ...]:
     return tuple(columns)
 
 
+def foot_places(rotations: Tensor, translation: Tensor) -> Tensor:
+    """Where `FEET` are (B, T, 4, 3): local rotations (B, T, 55, 3, 3), translation in metres."""
+    lower = moved_by(LOWER)
+    feet = [lower.index(foot) for foot in FEET]
+    at_BTM3 = chain_positions(rotations[:, :, list(LOWER)], LOWER)
+    return at_BTM3[:, :, feet] + translation[:, :, None]
+
+
 def foot_contacts(rotations: Tensor, translation: Tensor, fps: float = 30.0) -> Tensor:
     """Which of `FEET` stand, 0 or 1 (B, T, 4): those slower than `CONTACT_BELOW_M_S`.
 
@@ -166,10 +174,7 @@ def foot_contacts(rotations: Tensor, translation: Tensor, fps: float = 30.0) -> 
         translation: in metres (B, T, 3).
         fps: frames per second.
     """
-    lower = moved_by(LOWER)
-    feet = [lower.index(foot) for foot in FEET]
-    at_BTF3 = chain_positions(rotations[:, :, list(LOWER)], LOWER)[:, :, feet]
-    step_BTF3 = (at_BTF3 + translation[:, :, None]).diff(dim=1)
+    step_BTF3 = foot_places(rotations, translation).diff(dim=1)
     stands = (torch.linalg.vector_norm(step_BTF3, dim=-1) * fps < CONTACT_BELOW_M_S).float()
     return torch.cat([stands, stands[:, -1:]], dim=1)
 

@@ -53,13 +53,22 @@ def test_the_body_moves_over_the_foot_that_stands() -> None:
     poses = torch.zeros(T, 55, 3)
     poses[:, joint("left_hip"), 0] = torch.linspace(0, -0.4, T)
     poses[:, joint("right_hip"), 0] = torch.linspace(0, 0.4, T)
-    left = torch.tensor(["left" in name for name in ("left", "right", "left", "right")])
+    left = torch.tensor([True, False, True, False])  # of `FEET`
     kept = StandingFeet()(frames_of(poses, torch.zeros(T, 3), left.expand(T, 4)))
     moved = feet_of(kept)[-1] - feet_of(kept)[0]
     apart = torch.linalg.vector_norm(moved, dim=-1)
     assert apart[left].max() < 0.06  # its two points turn about each other, and it returns a bit
     assert apart[~left].min() > 0.5
     assert kept.extras["translation"][0, -1].norm() > 0.25
+
+
+def test_a_foot_that_lands_is_not_taken_back() -> None:
+    """What moved until it stood has not slid; from then on it stays."""
+    path = torch.zeros(T, 3)
+    path[:, 2] = 0.02 * torch.arange(T).clamp(max=30)
+    stands = (torch.arange(T) >= 30)[:, None].expand(T, 4)
+    kept = StandingFeet()(frames_of(torch.zeros(T, 55, 3), path, stands))
+    torch.testing.assert_close(kept.extras["translation"][0], path)
 
 
 def test_a_path_without_a_standing_foot_is_as_drawn() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from gestray.errors import UserError
 from gestray.generators.contract import Speech
+from gestray.generators.insertions import Insertion, seen
 from gestray.generators.marks import Mark, read_marks
 from gestray.generators.strategies.contract import STRATEGIES, StrategyName
 from gestray.generators.strokes import hand_speeds
@@ -63,7 +64,10 @@ def test_words_are_chosen_apart_and_every_wish_is_listed(
         assert (one.outcome == "no gesture") == (wish.stroke is None)
         assert (one.outcome == "placed") == (wish.span is not None)
         assert (one.outcome == "placed") == (one.recognised is not None)
-        assert one.recognised == (None if wish.seen is None else wish.seen.recognised)
+        if wish.stroke is not None and wish.span is not None:
+            placed = Insertion(wish.stroke, one.start_s, wish.span)
+            assert [wish.seen] == seen(idle, poses, [placed], gestures.fastest)
+            assert wish.seen is not None and one.recognised == wish.seen.recognised
     shown = [one.start_s for one in inserted if one.outcome != "no gesture"]
     assert np.diff(shown).min(initial=9.0) >= 2.5
     moved = {one.outcome for one in inserted} >= {"placed"}
