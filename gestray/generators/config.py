@@ -55,15 +55,33 @@ class ChunkConfig(Config):
         return past, hop, ahead
 
 
-class SemGesConfig(Config):
+class MeaningConfig(Config):
+    """Gestures with a meaning: when they are due, and which of training's they are.
+
+    Args:
+        meant_weight: how much more a token with a meaning counts in losses.
+        threshold: a token that means more than this is one of such a gesture.
+        preparation_s: hands set off so long before what they mean, and labels begin with the
+            stroke: what leads to it is of the gesture.
+        remembers: tokens of training gestures that are kept, to look up which one words mean;
+            0: all motion is what the network makes of them.
+    """
+
+    meant_weight: float = Field(4.0, ge=0)
+    threshold: float = Field(0.5, ge=0, le=1)
+    preparation_s: float = Field(16 / 30, ge=0)
+    remembers: int = Field(8192, ge=0)
+
+
+class SemGesConfig(MeaningConfig):
     """SemGes (Liu et al. 2025): speech and speaker attend to themselves, and to the text.
 
     Args:
         layers: of the fusion; the text has half as many of its own.
-        coherence: weight of 1 − cosine between text and motion, for each part.
+        coherence: weight of the contrast between what is said and what is done.
         quantization: weight of codes (cross-entropy) and of the code vectors they stand for.
         relevance: weight of Huber's loss of the motion, frame by frame weighted by how much the
-            annotators say it means.
+            annotators say it means. 0: what is meant is not foretold, either.
         plain_relevance: how much a frame counts that means nothing, where 1 means most.
     """
 
@@ -75,22 +93,18 @@ class SemGesConfig(Config):
     plain_relevance: float = Field(0.1, ge=0, le=1)
 
 
-class SemTalkConfig(Config):
+class SemTalkConfig(MeaningConfig):
     """SemTalk (Zhang et al. 2025): base motion by rhythm, sparse motion by meaning, and a gate.
 
     Args:
         layers: of the rhythm's encoder, of each part's turn, and of the meaning's encoder.
         rhythm: weight of rhythm consistency, within clips and between them.
         gate: "learnt" from labels; "random"; or "off", where all motion is the sparse one.
-        weighs_features: how much a token means scales what its meaning adds.
-        weighs_losses: tokens that mean something count more in the loss of sparse motion.
+        weighs_features: how much a token means scales what its words add, to the sparse motion
+            and to what a gesture is looked up by.
+        weighs_losses: tokens that mean something count more in the losses of the sparse motion
+            and of the gate.
         gate_loss: weight of the gate's cross-entropy.
-        meant_weight: how much more a token with a meaning counts, in either loss.
-        threshold: a token that means more than this takes the sparse motion.
-        preparation_s: hands set off so long before what they mean, and labels begin with the
-            stroke: what leads to it takes the sparse motion, hears words and counts as it does.
-        remembers: tokens of training gestures that are kept, to look up which one words mean;
-            0: sparse motion is what the network makes of them.
     """
 
     kind: Literal["semtalk"] = "semtalk"
@@ -100,10 +114,6 @@ class SemTalkConfig(Config):
     weighs_features: bool = True
     weighs_losses: bool = True
     gate_loss: float = Field(1.0, ge=0)
-    meant_weight: float = Field(4.0, ge=0)
-    threshold: float = Field(0.5, ge=0, le=1)
-    preparation_s: float = Field(16 / 30, ge=0)
-    remembers: int = Field(8192, ge=0)
 
 
 Method = Annotated[SemGesConfig | SemTalkConfig, Field(discriminator="kind")]

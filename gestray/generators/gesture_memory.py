@@ -3,17 +3,18 @@
 A corpus has some hundred gestures that mean something. That is enough to tell from words which of
 them is meant, and not to learn what each looks like: of all that a network is asked for, few codes
 are of these gestures. So they are kept, and looked up as kNN-LM looks up words (Khandelwal
-et al. 2020): a token with a meaning takes the codes of the remembered token that was told of
-most similar words, is as far into its gesture, and came after the same motion. The last keeps to
-a gesture once it is begun, so that nothing has to be carried from hop to hop.
+et al. 2020): a token with a meaning takes the codes of the remembered token of which most similar
+things are told (words; or, in SemGes, motion), that is as far into its gesture, and came after the
+same motion. The last keeps to a gesture once it is begun, so that nothing has to be carried from
+hop to hop.
 
 Shapes: B batch, K tokens, P parts that gesture, L levels, D width of a code, M remembered tokens,
-C width of a word's vector.
+C width of what is told of a gesture.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -40,25 +41,33 @@ class Cue:
     """What a gesture is looked up by.
 
     Args:
-        words: vector of what is said with it, of length 1; zeros where nothing is (B, K, C).
+        told: vector of what is told of it, of length 1; zeros where nothing is (B, K, C).
         since: tokens since the hands set off, as far back as the window goes (B, K).
         meant: whether the token is of a gesture that means something (B, K).
     """
 
-    words: Tensor
+    told: Tensor
     since: Tensor
     meant: Tensor
 
     def __getitem__(self, key: tuple[slice, slice]) -> Cue:
         """The same of some tokens."""
-        return Cue(self.words[key], self.since[key], self.meant[key])
+        return Cue(self.told[key], self.since[key], self.meant[key])
+
+    def by(self, told_BKC: Tensor) -> Cue:
+        """The same, told by other vectors, of any length."""
+        return replace(self, told=functional.normalize(told_BKC, dim=-1))
+
+    def where(self, meant_BK: Tensor) -> Cue:
+        """The same, of which no more than these mean something."""
+        return replace(self, meant=self.meant & meant_BK)
 
 
-def cue_of(words_BKC: Tensor, meaning_BK: Tensor, leads_BK: Tensor, lead: int) -> Cue:
+def cue_of(told_BKC: Tensor, meaning_BK: Tensor, leads_BK: Tensor, lead: int) -> Cue:
     """The cue of each token, from all of its gesture that the window has.
 
     Args:
-        words_BKC: vectors of the words said.
+        told_BKC: vectors of what is told of each token: words, say, or motion.
         meaning_BK: how much each token means.
         leads_BK: whether it means something or leads to it; a gesture is tokens in a row.
         lead: tokens from where hands set off to where meaning begins.
@@ -70,14 +79,14 @@ def cue_of(words_BKC: Tensor, meaning_BK: Tensor, leads_BK: Tensor, lead: int) -
     first_BK = torch.where(same_BKK, token, len(token)).amin(2)
     late_BKK = (token - first_BK[..., None] - lead).clamp(min=0)
     weight_BKK = same_BKK * meaning_BK[:, None] * torch.exp(-late_BKK / _FADES)
-    words_BKC = functional.normalize(weight_BKK @ words_BKC, dim=-1)
-    return Cue(words_BKC, (token - first_BK).clamp(min=0), leads_BK)
+    told_BKC = functional.normalize(weight_BKK @ told_BKC, dim=-1)
+    return Cue(told_BKC, (token - first_BK).clamp(min=0), leads_BK)
 
 
 class GestureMemory(nn.Module):
     """The latest `size` tokens of gestures that training came by."""
 
-    words: Tensor
+    told: Tensor
     before: Tensor
     since: Tensor
     codes: Tensor
@@ -85,16 +94,16 @@ class GestureMemory(nn.Module):
     spread: Tensor
     seen: Tensor
 
-    def __init__(self, config: TrainedGenerator, size: int, word_width: int) -> None:
+    def __init__(self, config: TrainedGenerator, size: int, width: int) -> None:
         super().__init__()
         tokenizer = config.tokenizer
         self.parts = [n for n, name in enumerate(tokenizer.parts) if name in GESTURING]
         of_parts, levels = len(self.parts), tokenizer.quantizers
-        self.register_buffer("words", torch.zeros(size, word_width))
+        self.register_buffer("told", torch.zeros(size, width))
         self.register_buffer("before", torch.zeros(size, of_parts * tokenizer.code_dim))
         self.register_buffer("since", torch.full((size,), -1))
         self.register_buffer("codes", torch.zeros(size, of_parts, levels, dtype=torch.long))
-        self.register_buffer("usual", torch.zeros(word_width))
+        self.register_buffer("usual", torch.zeros(width))
         self.register_buffer("spread", torch.ones(()))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
 
@@ -108,26 +117,26 @@ class GestureMemory(nn.Module):
             codes_BKPL: what was done, of all parts.
         """
         before = before_BKPD[:, :, self.parts].flatten(2)
-        known = cue.meant & (before != 0).any(-1) & (cue.words != 0).any(-1)
-        found = (known.long(), cue.words, before, cue.since, codes_BKPL[:, :, self.parts])
+        known = cue.meant & (before != 0).any(-1) & (cue.told != 0).any(-1)
+        found = (known.long(), cue.told, before, cue.since, codes_BKPL[:, :, self.parts])
         known, *values = (gather(value.flatten(0, 1)) for value in found)
         new = [value[known.bool()][-len(self.since) :] for value in values]
         count = len(new[0])
         at = (self.seen + torch.arange(count, device=self.seen.device)) % len(self.since)
-        for kept, value in zip((self.words, self.before, self.since, self.codes), new, strict=True):
+        for kept, value in zip((self.told, self.before, self.since, self.codes), new, strict=True):
             kept[at] = value.to(kept.dtype)
         self.seen += count
         there = self.seen.clamp(1, len(self.since))
         mean, square = self.before.sum(0) / there, self.before.square().sum() / there
-        self.usual.copy_(self.words.sum(0) / there)
+        self.usual.copy_(self.told.sum(0) / there)
         self.spread.copy_((square - mean.square().sum()).clamp(min=1e-6))
 
     def likeness(self, cue: Cue) -> Tensor:
         """How much words and place of each token speak for each one remembered (B, K, M)."""
         # Cosines of what words differ by from the usual ones; those kept are of length 1, and
         # are read only once.
-        asked_BKC, usual_C = functional.normalize(cue.words - self.usual, dim=-1), self.usual
-        dots_NM = torch.cat([asked_BKC.flatten(0, 1), usual_C[None]]) @ self.words.T
+        asked_BKC, usual_C = functional.normalize(cue.told - self.usual, dim=-1), self.usual
+        dots_NM = torch.cat([asked_BKC.flatten(0, 1), usual_C[None]]) @ self.told.T
         along_BKM, usual_M = dots_NM[:-1].unflatten(0, cue.since.shape), dots_NM[-1]
         length_M = (1 - 2 * usual_M + usual_C @ usual_C).clamp(min=1e-6).sqrt()
         cosine_BKM = (along_BKM - (asked_BKC @ usual_C)[..., None]) / length_M

@@ -46,10 +46,16 @@ class Window:
 
 
 class Heard(nn.Module):
-    """Tokens of width W of all that a window holds: `speech`, `text`, `speaker`, `past`."""
+    """Tokens of width W of all that a window holds: `speech`, `text`, `speaker`, `past`.
 
-    def __init__(self, config: TrainedGenerator, speech_width: int) -> None:
+    Args:
+        blurs: how far words are moved in training, each batch anew, of their own spread: a word
+            that is like one heard in training is then understood rather than not known.
+    """
+
+    def __init__(self, config: TrainedGenerator, speech_width: int, blurs: float = 0.0) -> None:
         super().__init__()
+        self.blurs = blurs
         generator, tokenizer = config.generator, config.tokenizer
         width, self.frames_per_token = generator.width, tokenizer.frames_per_token
         patch = speech_width * self.frames_per_token
@@ -76,6 +82,8 @@ class Heard(nn.Module):
         vectors_VC = window.vectors
         if vectors_VC is None:
             vectors_VC = self.words.of(window.vocabulary)
+        if self.training and self.blurs:
+            vectors_VC = vectors_VC + self.blurs * torch.randn_like(vectors_VC)
         vectors_BTC = self.words(window.word, vectors_VC)
         return vectors_BTC.unflatten(1, (-1, self.frames_per_token)).mean(2)
 

@@ -55,7 +55,8 @@ class Lesson:
         asked: which of the window's tokens they are.
         codes: (B, K, P, L).
         books: vectors of all codes (L, P, S, D).
-        vectors: sums over the levels of the codes' vectors (B, K, P, D).
+        motion: of all tokens of the window, sums over the levels of their codes' vectors
+            (B, K, P, D).
         before: of each token, the vectors of the one before it as the network knows them.
         score: annotators' score of each frame (B, T), −1 where unknown.
         means: whether each token of the whole window means something: 0, 1, or −1 where unknown.
@@ -66,12 +67,17 @@ class Lesson:
     asked: slice
     codes: Tensor
     books: Tensor
-    vectors: Tensor
+    motion: Tensor
     before: Tensor
     score: Tensor
     means: Tensor
     motion_error: Callable[[Tensor], Tensor]
     step: int
+
+    @property
+    def vectors(self) -> Tensor:
+        """`motion` of the hop (B, K, P, D)."""
+        return self.motion[:, self.asked]
 
 
 class Network(Protocol):

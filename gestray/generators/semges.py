@@ -3,7 +3,10 @@
 Speech, speaker and the past attend to themselves and to the text, and the fused tokens become
 codes of body and hands. The three losses of the paper:
 
-- *Coherence*: the text's tokens lie where the frozen motion encoder puts what was done.
+- *Coherence*: what is said lies where the frozen motion encoder puts what was done. The published
+  loss is their cosine, token by token. As most of the talk goes with no gesture, that teaches the
+  mean of all motion: what was said found motion of the same meaning hardly more often than chance.
+  So here what is said with a gesture is contrasted with all gestures of the batch.
 - *Quantization consistency*: codes of the fused tokens are those of the motion. As a choice among
   codes this is a cross-entropy; the vectors of the codes are compared as well, as in the paper.
 - *Relevance*: Huber's loss between motions, each frame weighted by the annotators' score. The
@@ -12,6 +15,11 @@ codes of body and hands. The three losses of the paper:
   (straight through; Bengio et al. 2013): what is judged is what would be played, and the
   judgement arrives. A soft mixture of codes in its place would be judged for a blur that is
   never played.
+
+What coherence and relevance teach is used as well, which the paper does not do: relevance foretells
+*when* something is meant (a gate, as SemTalk has it), and there the motion is looked up that lies
+nearest to what is said, among the gestures of training (`gestray.generators.gesture_memory`).
+Without either of them there is no telling which or when, and all motion is the network's.
 
 Shapes: see `gestray.generators.heard`.
 """
@@ -22,10 +30,81 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gestray.corpora.take import FPS
 from gestray.generators.config import SemGesConfig, TrainedGenerator
+from gestray.generators.gate import Gate, gate_accuracy, gate_loss
+from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, cue_of
 from gestray.generators.heard import Heard, Window
-from gestray.generators.layers import Blocks, CodeHeads
+from gestray.generators.layers import Blocks, CodeHeads, vectors_of, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
+from gestray.training.distributed import gather
+
+TEMPERATURE = 0.1
+"""Of coherence."""
+
+# Of the usual spread, what directions without any are given.
+_LEAST = 0.02
+_TERMS = ("quantization", "coherence", "relevance")
+
+
+class Coherence(nn.Module):
+    """One space for what is said and what is done: that of motion, with its mean taken off and as
+    much spread in every direction.
+
+    Most of what motion varies by says nothing about meaning: how high the arms rest, where the
+    trunk leans. A cosine of vectors as they are would hear of little else.
+    """
+
+    mean: Tensor
+    whiten: Tensor
+
+    def __init__(self, word_width: int, parts: list[int], dim: int, dropout: float) -> None:
+        super().__init__()
+        self.parts, self.width = parts, len(parts) * dim
+        self.of_words = nn.Sequential(nn.Dropout(dropout), nn.Linear(word_width, self.width))
+        self.scale = word_width**0.5  # cues are of length 1, words have a mean square of 1
+        self.register_buffer("mean", torch.zeros(len(parts), dim))
+        self.register_buffer("whiten", torch.eye(dim).repeat(len(parts), 1, 1))
+
+    def said(self, cue: Cue) -> Cue:
+        """Where the words of a cue lie (B, K, C)."""
+        return cue.by(self.of_words(cue.told * self.scale))
+
+    def done(self, vectors: Tensor) -> Tensor:
+        """Where motion lies (..., C), of its vectors (..., P, D) of all parts."""
+        apart = vectors[..., self.parts, :] - self.mean
+        apart = torch.einsum("...pd,pde->...pe", apart, self.whiten)
+        return apart.flatten(-2)
+
+    def loss(self, said_BC: Tensor, done_BC: Tensor, there_B: Tensor) -> Tensor:
+        """InfoNCE of what is said and done, of all ranks, where there is a gesture; else 0."""
+        said, done = (gather(functional.normalize(x, dim=-1)) for x in (said_BC, done_BC))
+        there = gather(there_B.long()).bool()
+        near_BB = said @ done.T / TEMPERATURE
+        own = torch.arange(len(near_BB), device=near_BB.device)
+        lost = near_BB.new_zeros(())
+        if not there.any():
+            return lost + 0 * near_BB.sum()
+        for logits in (near_BB, near_BB.T):
+            lost = lost + functional.cross_entropy(
+                logits.masked_fill(~there, -torch.inf)[there], own[there]
+            )
+        return lost / 2
+
+    @torch.no_grad()
+    def start(self, vectors_NPD: Tensor) -> None:
+        """Learn mean and spread of these vectors of all parts, of all ranks."""
+        vectors_NPD = vectors_NPD[:, self.parts]
+        count = gather(vectors_NPD.new_tensor([len(vectors_NPD)])).sum()
+        mean_PD = gather(vectors_NPD.sum(0, keepdim=True)).sum(0) / count
+        apart_NPD = (vectors_NPD - mean_PD).double()
+        spread_PDD = torch.einsum("npd,npe->pde", apart_NPD, apart_NPD)
+        spread_PDD = gather(spread_PDD[None]).sum(0) / count
+        usual_P = spread_PDD.diagonal(dim1=1, dim2=2).mean(1)
+        spread_PDD += _LEAST * usual_P[:, None, None] * torch.eye(spread_PDD.shape[1]).to(usual_P)
+        values_PD, axes_PDD = torch.linalg.eigh(spread_PDD)
+        self.mean.copy_(mean_PD)
+        self.whiten.copy_(axes_PDD * values_PD.rsqrt()[:, None])
 
 
 class SemGes(nn.Module):
@@ -45,48 +124,95 @@ class SemGes(nn.Module):
         self.heads = CodeHeads(
             parts, tokenizer.quantizers, tokenizer.codebook_size, tokenizer.code_dim, width
         )
-        self.to_motion = nn.Linear(width, parts * tokenizer.code_dim)
+        self.lead = round(self.method.preparation_s * FPS / tokenizer.frames_per_token)
+        gesturing = [n for n, name in enumerate(tokenizer.parts) if name in GESTURING]
+        self.coherence: Coherence | None = None
+        if self.method.coherence and gesturing:
+            self.coherence = Coherence(
+                self.heard.words.width, gesturing, tokenizer.code_dim, generator.dropout
+            )
+        self.gate = Gate(config, speech_width, tokens) if self.method.relevance else None
+        self.memory: GestureMemory | None = None
+        if self.coherence is not None and self.gate is not None and self.method.remembers:
+            self.memory = GestureMemory(config, self.method.remembers, self.coherence.width)
 
-    def forward(self, window: Window) -> tuple[Tensor, Tensor]:
-        """Fused tokens of each part (B, K, P, W), and the text's (B, K, W)."""
+    def forward(self, window: Window) -> Tensor:
+        """Fused tokens of each part (B, K, P, W)."""
         heard = self.heard
         text_BKW = self.text(heard.text(window))
         fused_BKW = heard.speech(window) + heard.speaker(window) + heard.past(window)
         fused_BKW = self.fusion(fused_BKW, text_BKW)
-        parts = len(self.heads.inner)
-        return self.to_parts(fused_BKW).unflatten(-1, (parts, -1)), text_BKW
+        return self.to_parts(fused_BKW).unflatten(-1, (len(self.heads.inner), -1))
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
-        hidden_BKPW, _ = self(window)
+        hidden_BKPW = self(window)
+        asked, likeness_BKM, meaning_BK, takes_BK = slice(first, last), None, None, None
+        if self.gate is not None:
+            meaning_BK = self.gate(window).sigmoid()
+        if self.memory is not None and self.coherence is not None and meaning_BK is not None:
+            takes_BK = with_preparation(meaning_BK, self.lead) > self.method.threshold
+            if takes_BK[:, asked].any():
+                words_BKC = self.heard.word_vectors(window)
+                cue = self.coherence.said(cue_of(words_BKC, meaning_BK, takes_BK, self.lead))
+                likeness_BKM = self.memory.likeness(cue[:, asked])
         before_BPD, codes = window.before(first), []
-        for token, chance in zip(range(first, last), noise.of_tokens(), strict=True):
-            drawn, before_BPD = self.heads.draw(hidden_BKPW[:, token], before_BPD, books, *chance)
+        for number, chance in enumerate(noise.of_tokens()):
+            token, given = first + number, before_BPD
+            drawn, before_BPD = self.heads.draw(hidden_BKPW[:, token], given, books, *chance)
+            if likeness_BKM is not None and takes_BK is not None and self.memory is not None:
+                takes_B11 = takes_BK[:, token, None, None]
+                meant = self.memory.recall(likeness_BKM[:, number], given, chance[0], drawn)
+                drawn = torch.where(takes_B11, meant, drawn)
+                before_BPD = vectors_of(books, drawn[:, None])[:, 0]
             codes.append(drawn)
-        return Answer(torch.stack(codes, dim=1))
+        of_asked = None if meaning_BK is None else meaning_BK[:, asked]
+        return Answer(torch.stack(codes, dim=1), of_asked)
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
-        hidden_BKPW, text_BKW = (x[:, lesson.asked] for x in self(window))
+        method, hidden_BKPW = self.method, self(window)[:, lesson.asked]
         found = {"codes": self.heads.loss(hidden_BKPW, lesson)}
         chosen_BKPD = self.heads.likeliest(hidden_BKPW, lesson.before, lesson.books)
         wanted_BKPD = lesson.vectors
         error = (chosen_BKPD - wanted_BKPD).square().mean() / wanted_BKPD.var()
         found["quantization"] = found["codes"] + error
-        if self.method.coherence:
-            said = self.to_motion(text_BKW).unflatten(-1, wanted_BKPD.shape[2:])
-            apart_BK = (1 - functional.cosine_similarity(said, wanted_BKPD, dim=-1)).sum(-1)
-            found["coherence"] = apart_BK.mean()
-        if self.method.relevance:
+        if self.coherence is not None:
+            found["coherence"] = self._coherence(self.coherence, window, lesson)
+        if method.relevance:
             score_BT = lesson.score
             # Without labels, every frame counts alike.
-            weight_BT = torch.where(
-                score_BT < 0, 1.0, score_BT.clamp(min=self.method.plain_relevance)
-            )
+            weight_BT = torch.where(score_BT < 0, 1.0, score_BT.clamp(min=method.plain_relevance))
             found["relevance"] = (lesson.motion_error(chosen_BKPD) * weight_BT).mean()
         found["loss"] = sum(
-            (getattr(self.method, name) * found[name] for name in _TERMS if name in found),
+            (getattr(method, name) * found[name] for name in _TERMS if name in found),
             start=hidden_BKPW.new_zeros(()),
         )
+        if self.gate is not None:
+            gate_BK, known_BK = self.gate(window), (lesson.means >= 0).float()
+            means_BK = lesson.means.clamp(min=0).float()
+            weight_BK = (1 + method.meant_weight * means_BK) * known_BK
+            found["gate"] = gate_loss(gate_BK, means_BK, weight_BK)
+            found["gate_accuracy"] = gate_accuracy(gate_BK.sigmoid(), means_BK, known_BK)
+            found["loss"] = found["loss"] + found["gate"]
         return found
 
-
-_TERMS = ("quantization", "coherence", "relevance")
+    def _coherence(self, coherence: Coherence, window: Window, lesson: Lesson) -> Tensor:
+        """Of the latest moment of each window with a gesture; those of the hop are remembered."""
+        words_BKC = self.heard.word_vectors(window)
+        # What no annotator has looked at is told by any words.
+        spoken_BK = (words_BKC != 0).any(-1)
+        means_BK = torch.where(lesson.means >= 0, lesson.means, spoken_BK.long()).float()
+        leads_BK = with_preparation(means_BK, self.lead) > self.method.threshold
+        done_BKC = coherence.done(lesson.motion)
+        done = cue_of(done_BKC, means_BK, leads_BK, self.lead)[:, lesson.asked]
+        words = cue_of(words_BKC, means_BK, leads_BK, self.lead)[:, lesson.asked]
+        known_BK = done.meant & (words.told != 0).any(-1) & (done.told != 0).any(-1)
+        if self.memory is not None and self.training:
+            labelled_BK = (lesson.means >= 0)[:, lesson.asked]
+            self.memory.learn(done.where(known_BK & labelled_BK), lesson.before, lesson.codes)
+        token = torch.arange(known_BK.shape[1], device=known_BK.device)
+        latest_B = (known_BK * (1 + token)).argmax(1)
+        window_B = torch.arange(len(latest_B), device=latest_B.device)
+        said_BKC = coherence.said(words).told
+        return coherence.loss(
+            said_BKC[window_B, latest_B], done.told[window_B, latest_B], known_BK.any(1)
+        )

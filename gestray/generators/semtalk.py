@@ -25,7 +25,8 @@ from torch.nn import functional
 
 from gestray.corpora.take import FPS
 from gestray.generators.config import SemTalkConfig, TrainedGenerator
-from gestray.generators.gesture_memory import GESTURING, GestureMemory, cue_of
+from gestray.generators.gate import Gate, gate_accuracy, gate_loss
+from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, cue_of
 from gestray.generators.heard import Heard, Window
 from gestray.generators.layers import Blocks, CodeHeads, vectors_of, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
@@ -59,22 +60,6 @@ class Moves:
     leads: Tensor
     rhythm: Tensor
     words: Tensor
-
-
-class Gate(nn.Module):
-    """How much each token means, from speech and words: logits (B, K)."""
-
-    def __init__(self, config: TrainedGenerator, speech_width: int, tokens: int) -> None:
-        super().__init__()
-        generator = config.generator
-        width = generator.width
-        self.heard = Heard(config.model_copy(update={"speakers": ()}), speech_width)
-        self.blocks = Blocks(1, tokens, width, generator.heads, generator.dropout)
-        self.score = nn.Linear(width, 1)
-
-    def forward(self, window: Window) -> Tensor:
-        tokens_BKW = self.heard.speech(window) + self.heard.text(window)
-        return self.score(self.blocks(tokens_BKW))[..., 0]
 
 
 class SemTalk(nn.Module):
@@ -139,7 +124,7 @@ class SemTalk(nn.Module):
         takes_BK = moves.leads > self.method.threshold
         asked, likeness_BKM = slice(first, last), None
         if self.memory is not None and takes_BK[:, asked].any():
-            cue = cue_of(moves.words, moves.meaning, takes_BK, self.lead)
+            cue = self._cue(moves, moves.meaning, takes_BK)
             likeness_BKM = self.memory.likeness(cue[:, asked])
         before_BPD, codes = window.before(first), []
         for number, chance in enumerate(noise.of_tokens()):
@@ -167,26 +152,29 @@ class SemTalk(nn.Module):
         means_BK = torch.where(lesson.means >= 0, lesson.means.float(), moves.meaning)
         if self.memory is not None and self.training:
             leads_BK = with_preparation(means_BK, self.lead) > method.threshold
-            cue = cue_of(moves.words, means_BK, leads_BK, self.lead)
+            cue = self._cue(moves, means_BK, leads_BK)
             self.memory.learn(cue[:, asked], lesson.before, lesson.codes)
         found = {"base": self.base_heads.loss(moves.base[:, asked], lesson)}
         sparse_BK = None
         if method.weighs_losses:
             sparse_BK = 1 + method.meant_weight * with_preparation(means_BK, self.lead)[:, asked]
         found["sparse"] = self.sparse_heads.loss(moves.sparse[:, asked], lesson, sparse_BK)
-        weight_BK = (1 + method.meant_weight * means_BK) * known_BK
-        gate_loss = functional.binary_cross_entropy_with_logits(
-            moves.gate, means_BK, weight_BK, reduction="sum"
-        )
-        found["gate"] = gate_loss / weight_BK.sum().clamp(min=1e-6)
+        weight_BK = known_BK
+        if method.weighs_losses:
+            weight_BK = (1 + method.meant_weight * means_BK) * known_BK
+        found["gate"] = gate_loss(moves.gate, means_BK, weight_BK)
         if method.rhythm:
             found["rhythm"] = self._rhythm(moves.base, moves.rhythm)
         found["loss"] = found["base"] + found["sparse"] + method.gate_loss * found["gate"]
         if "rhythm" in found:
             found["loss"] = found["loss"] + method.rhythm * found["rhythm"]
-        right_BK = ((moves.meaning > 0.5) == (means_BK > 0.5)).float() * known_BK
-        found["gate_accuracy"] = right_BK.sum() / known_BK.sum().clamp(min=1)
+        found["gate_accuracy"] = gate_accuracy(moves.meaning, means_BK, known_BK)
         return found
+
+    def _cue(self, moves: Moves, meaning_BK: Tensor, leads_BK: Tensor) -> Cue:
+        """What gestures are looked up by: words, weighted by how much is meant with them."""
+        weight_BK = meaning_BK if self.method.weighs_features else torch.ones_like(meaning_BK)
+        return cue_of(moves.words, weight_BK, leads_BK, self.lead)
 
     def _rhythm(self, base_BKPW: Tensor, rhythm_BKW: Tensor) -> Tensor:
         """InfoNCE of motion against rhythm: tokens within their clip, and clips in the batch."""

@@ -17,6 +17,7 @@ from gestray.generators.heard import Window
 from gestray.generators.layers import Blocks, CodeHeads, LeftOut, look_up, vectors_of
 from gestray.generators.model import CodeGenerator
 from gestray.generators.network import Lesson
+from gestray.generators.semges import Coherence
 from gestray.generators.semtalk import SemTalk
 from gestray.generators.windows import SpeechWindows
 from gestray.generators.words import word_rows
@@ -67,8 +68,6 @@ class GeneratorTask:
         """How motion goes on, of `START_WINDOWS` windows of all ranks: see `LeftOut.start`."""
         assert isinstance(model, CodeGenerator)
         books, loop = model.books, self.config.loop
-        if len(books) == 1:
-            return  # nothing is left out
         before, coarse, vectors = [], [], []
         wanted = math.ceil(START_WINDOWS * loop.accumulate / loop.batch_size)
         for batch in itertools.islice(batches, wanted):
@@ -80,6 +79,8 @@ class GeneratorTask:
         for part in model.modules():
             if isinstance(part, LeftOut):
                 part.start(torch.cat(before), torch.cat(coarse), torch.cat(vectors))
+            elif isinstance(part, Coherence):
+                part.start(torch.cat(vectors))
 
     @torch.autocast("cuda", enabled=False)  # codes are those that it will be used with
     def _codes(self, model: CodeGenerator, batch: Batch) -> tuple[Frames, Tensor]:
@@ -168,7 +169,7 @@ class GeneratorTask:
             asked=asked,
             codes=codes[:, asked],
             books=books,
-            vectors=vectors[:, asked],
+            motion=vectors,
             before=before[:, asked],
             score=score[:, frames],
             means=torch.where(pooled < 0, -1, (pooled >= 0.5).long()),

@@ -14,6 +14,7 @@ from gestray.generators.config import GeneratorTraining, TrainedGenerator, prese
 from gestray.generators.gesture_memory import Cue
 from gestray.generators.layers import vectors_of
 from gestray.generators.model import CodeGenerator
+from gestray.generators.semges import SemGes
 from gestray.generators.semtalk import SemTalk
 from gestray.generators.task import GeneratorTask
 from gestray.store import Folder
@@ -103,17 +104,17 @@ def generator(
     torch.manual_seed(1)
     model = generator_task(request.param).build()
     assert isinstance(model, CodeGenerator)
-    if isinstance(model.network, SemTalk):
+    if isinstance(model.network, SemTalk | SemGes):
         remember_anything(model.network, model.books)
     return model.eval()
 
 
-def remember_anything(network: SemTalk, books: Tensor) -> None:
+def remember_anything(network: SemTalk | SemGes, books: Tensor) -> None:
     """Fill the memory of gestures with motion and words by chance."""
     memory = network.memory
     assert memory is not None
     of_tokens = 8, 32
-    words = functional.normalize(torch.randn(*of_tokens, memory.words.shape[1]), dim=-1)
+    words = functional.normalize(torch.randn(*of_tokens, memory.told.shape[1]), dim=-1)
     cue = Cue(words, torch.arange(32).expand(of_tokens), torch.ones(of_tokens, dtype=torch.bool))
     levels, parts, size, _ = books.shape
     codes = torch.randint(size, (*of_tokens, parts, levels))

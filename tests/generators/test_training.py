@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from gestray.errors import UserError
 from gestray.generators.model import CodeGenerator
@@ -73,12 +75,11 @@ def test_relevance_falls_when_the_generator_follows_its_gradient(generator_task,
     assert min(found[-5:]) < 0.9 * found[0]
 
 
-def test_coherence_teaches_the_text_alone(generator_task, speech_takes):
+def test_coherence_teaches_what_is_said_alone(generator_task, speech_takes):
     task = generator_task("semges")
     model = prepared(task)
     _, losses = task.loss(model, a_batch(task, speech_takes), 0)
-    reached = moved_by(model, losses["coherence"])
-    assert "heard.from_words" in reached and "fusion.blocks" not in reached
+    assert moved_by(model, losses["coherence"]) == {"coherence.of_words"}
 
 
 def test_motion_does_not_move_the_gate(generator_task, speech_takes):
@@ -135,13 +136,60 @@ def test_hands_set_off_before_what_they_mean(generator_task, speech_takes, monke
     assert changed[5:10].all() and not changed[:5].any()
 
 
-def test_takes_without_labels_teach_the_motion_and_not_the_gate(generator_task, speech_takes):
-    task = generator_task("semtalk")
+@pytest.mark.parametrize(("name", "teaches"), [("semges", "coherence"), ("semtalk", "sparse")])
+def test_takes_without_labels_teach_the_motion_and_not_the_gate(
+    generator_task, speech_takes, name, teaches
+):
+    task = generator_task(name)
     model = prepared(task)
     batch = a_batch(task, speech_takes)
     batch["meaning"] = torch.full_like(batch["meaning"], -1)
     loss, losses = task.loss(model, batch, 0)
-    assert losses["gate"] == 0 and losses["sparse"] > 0 and loss.isfinite()
+    assert losses["gate"] == 0 and losses[teaches] > 0 and loss.isfinite()
+
+
+def test_weights_of_losses_are_those_of_the_gate_too(generator_task, speech_takes):
+    """The paper: loss weighting supervises the gate's scores."""
+    found, plain = {}, generator_task("semtalk")
+    batch = a_batch(plain, speech_takes)
+    for weighs in (True, False):
+        model = prepared(generator_task("semtalk", weighs_losses=weighs)).eval()
+        window, lesson = plain._window(model, batch, *reversed(plain._codes(model, batch)), 0)
+        found[weighs] = model.network.losses(window, lesson)["gate"]
+        logits, means = model.network.gate(window), lesson.means.float()
+    lost = functional.binary_cross_entropy_with_logits(logits, means, reduction="none")
+    assert 0 < means.mean() < 1
+    assert torch.allclose(found[False], lost.mean())
+    weight = 1 + 4 * means
+    assert torch.allclose(found[True], (lost * weight).sum() / weight.sum())
+
+
+def test_weights_of_features_are_those_of_what_is_looked_up_by_too(generator_task, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "gestray.generators.semtalk.cue_of", lambda *told: seen.append(told[1]) or told
+    )
+    meaning = torch.tensor([[0.2, 0.9]])
+    for weighs in (True, False):
+        network = prepared(generator_task("semtalk", weighs_features=weighs)).network
+        network._cue(SimpleNamespace(words=None), meaning, meaning > 0.5)
+    assert torch.equal(seen[0], meaning) and torch.equal(seen[1], torch.ones(1, 2))
+
+
+def test_a_gate_hears_other_words_each_time_it_learns(generator_task, speech_takes):
+    task = generator_task("semtalk")
+    model = prepared(task)
+    batch = a_batch(task, speech_takes)
+    window, _ = task._window(model, batch, *reversed(task._codes(model, batch)), 0)
+    heard = model.network.gate.heard
+    assert not torch.equal(heard.word_vectors(window), heard.word_vectors(window))
+    silent = (window.word == 0).unflatten(1, (-1, heard.frames_per_token)).all(-1)
+    assert silent.any() and not heard.word_vectors(window)[silent].any()
+    heard.eval()
+    assert torch.equal(heard.word_vectors(window), heard.word_vectors(window))
+    model.network.heard.train()
+    told = model.network.heard.word_vectors
+    assert torch.equal(told(window), told(window)), "only the gate's"
 
 
 @pytest.mark.parametrize("name", ["semges", "semtalk"])
