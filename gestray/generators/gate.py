@@ -27,8 +27,7 @@ class Gate(nn.Module):
         super().__init__()
         generator = config.generator
         width = generator.width
-        nobody = config.model_copy(update={"speakers": ()})
-        self.heard = Heard(nobody, speech_width, blurs=_BLURS)
+        self.heard = Heard(config, speech_width, blurs=_BLURS)
         self.blocks = Blocks(1, tokens, width, generator.heads, generator.dropout)
         self.score = nn.Linear(width, 1)
 

@@ -46,7 +46,7 @@ class Window:
 
 
 class Heard(nn.Module):
-    """Tokens of width W of all that a window holds: `speech`, `text`, `speaker`, `past`.
+    """Tokens of width W of what is said in a window: `speech`, `text`.
 
     Args:
         blurs: how far words are moved in training, each batch anew, of their own spread: a word
@@ -69,9 +69,6 @@ class Heard(nn.Module):
             nn.GELU(),
             nn.Linear(width, width),
         )
-        self.from_speaker = nn.Embedding(len(config.speakers) + 1, width)
-        self.from_past = nn.Linear(len(tokenizer.parts) * tokenizer.code_dim, width)
-        self.unknown = nn.Parameter(torch.zeros(width))
 
     def speech(self, window: Window) -> Tensor:
         """(B, K, W)."""
@@ -93,6 +90,17 @@ class Heard(nn.Module):
             words_BKC = self.word_vectors(window)
         about_BKC = window.about.unflatten(1, (-1, self.frames_per_token)).mean(2)
         return self.from_words(torch.cat([words_BKC, about_BKC], dim=-1))
+
+
+class HeardAndDone(Heard):
+    """Tokens of all that a window holds: those of `Heard`, `speaker`, `past`."""
+
+    def __init__(self, config: TrainedGenerator, speech_width: int) -> None:
+        super().__init__(config, speech_width)
+        width, tokenizer = config.generator.width, config.tokenizer
+        self.from_speaker = nn.Embedding(len(config.speakers) + 1, width)
+        self.from_past = nn.Linear(len(tokenizer.parts) * tokenizer.code_dim, width)
+        self.unknown = nn.Parameter(torch.zeros(width))
 
     def speaker(self, window: Window) -> Tensor:
         """(B, 1, W)."""

@@ -34,7 +34,7 @@ from gestray.corpora.take import FPS
 from gestray.generators.config import SemGesConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
 from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, cue_of
-from gestray.generators.heard import Heard, Window
+from gestray.generators.heard import HeardAndDone, Window
 from gestray.generators.layers import Blocks, CodeHeads, vectors_of, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
 from gestray.training.distributed import gather
@@ -117,7 +117,7 @@ class SemGes(nn.Module):
         self.method = generator.method
         width, parts = generator.width, len(tokenizer.parts)
         sizes = (tokens, width, generator.heads, generator.dropout)
-        self.heard = Heard(config, speech_width)
+        self.heard = HeardAndDone(config, speech_width)
         self.text = Blocks(max(1, self.method.layers // 2), *sizes)
         self.fusion = Blocks(self.method.layers, *sizes, crosses=True)
         self.to_parts = nn.Linear(width, parts * width)

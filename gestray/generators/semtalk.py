@@ -27,7 +27,7 @@ from gestray.corpora.take import FPS
 from gestray.generators.config import SemTalkConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
 from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, cue_of
-from gestray.generators.heard import Heard, Window
+from gestray.generators.heard import HeardAndDone, Window
 from gestray.generators.layers import Blocks, CodeHeads, vectors_of, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
 from gestray.training.distributed import gather
@@ -77,12 +77,14 @@ class SemTalk(nn.Module):
             range(len(parts)),
             key=lambda p: _TURNS.index(parts[p]) if parts[p] in _TURNS else len(_TURNS),
         )
-        self.heard = Heard(config, speech_width)
+        self.heard = HeardAndDone(config, speech_width)
         self.rhythm = Blocks(layers, *sizes)
         self.base = nn.ModuleList(
             Blocks(layers, *sizes, crosses=turn > 0) for turn in range(len(parts))
         )
-        self.contrast = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+        # Ranks wait for the gradient of every parameter there is.
+        contrasted = 2 if self.method.rhythm else 0
+        self.contrast = nn.ModuleList(nn.Linear(width, width) for _ in range(contrasted))
         self.gate = Gate(config, speech_width, tokens)
         self.meaning = Blocks(layers + 1, *sizes)
         self.mix = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))

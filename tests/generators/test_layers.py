@@ -84,7 +84,7 @@ def test_with_one_level_nothing_is_built_that_does_not_learn() -> None:
     books = torch.randn(1, PARTS, CODES, DIM)
     codes = torch.randint(CODES, (4, 5, PARTS, 1))
     lesson = Lesson(
-        asked=slice(0, 5), codes=codes, books=books, vectors=look_up(books[0], codes[..., 0]),
+        asked=slice(0, 5), codes=codes, books=books, motion=look_up(books[0], codes[..., 0]),
         before=torch.randn(4, 5, PARTS, DIM), score=torch.zeros(4, 20), means=torch.zeros(4, 5),
         motion_error=lambda vectors: vectors, step=0,
     )  # fmt: skip

@@ -97,13 +97,17 @@ def test_motion_does_not_move_the_gate(generator_task, speech_takes):
     [
         ("semges", {"coherence": 0.0}),
         ("semges", {"relevance": 0.0}),
+        ("semges", {"remembers": 0}),
         ("semtalk", {"gate": "random"}),
         ("semtalk", {"gate": "off"}),
         ("semtalk", {"weighs_features": False}),
         ("semtalk", {"weighs_losses": False}),
+        ("semtalk", {"rhythm": 0.0}),
+        ("semtalk", {"remembers": 0}),
     ],
 )
 def test_an_ablation_is_a_line_of_config(generator_task, speech_takes, name, method):
+    """And leaves nothing behind: ranks wait for the gradient of every parameter there is."""
     full, less = generator_task(name), generator_task(name, **method)
     batch, losses = a_batch(full, speech_takes), []
     for task in (full, less):
@@ -111,8 +115,11 @@ def test_an_ablation_is_a_line_of_config(generator_task, speech_takes, name, met
         torch.manual_seed(3)
         loss, parts = task.loss(model, batch, 0)
         assert loss.isfinite() and all(part.isfinite() for part in parts.values())
+        loss.backward()
+        learns = [(key, p.grad) for key, p in model.named_parameters() if p.requires_grad]
+        assert not [key for key, gradient in learns if gradient is None]
         losses.append(loss.item())
-    assert losses[0] != losses[1]
+    assert losses[0] != losses[1] or "remembers" in method
 
 
 def test_hands_set_off_before_what_they_mean(generator_task, speech_takes, monkeypatch):
