@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gestray.corpora.take import FPS
+from gestray.encoders.objectives.contrastive import cosines, info_nce
 from gestray.generators.config import SemGesConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
 from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, cue_of
@@ -79,17 +80,9 @@ class Coherence(nn.Module):
     def loss(self, said_BC: Tensor, done_BC: Tensor, there_B: Tensor) -> Tensor:
         """InfoNCE of what is said and done, of all ranks, where there is a gesture; else 0."""
         said, done = (gather(functional.normalize(x, dim=-1)) for x in (said_BC, done_BC))
-        there = gather(there_B.long()).bool()
-        near_BB = said @ done.T / TEMPERATURE
-        own = torch.arange(len(near_BB), device=near_BB.device)
-        lost = near_BB.new_zeros(())
-        if not there.any():
-            return lost + 0 * near_BB.sum()
-        for logits in (near_BB, near_BB.T):
-            lost = lost + functional.cross_entropy(
-                logits.masked_fill(~there, -torch.inf)[there], own[there]
-            )
-        return lost / 2
+        there = gather(there_B.to(said.dtype))
+        scale = said.new_tensor(1 / TEMPERATURE)
+        return info_nce(cosines(said, done), len(said), scale, weight=there)
 
     @torch.no_grad()
     def start(self, vectors_NPD: Tensor) -> None:
