@@ -105,7 +105,7 @@ def test_the_study_of_generators_takes_one_thing_away_at_a_time():
         name: stage_config(stage.stage, stage.config, name) for name, stage in stages.items()
     }
     seeds = Counter(role.split("@")[0] for role in stages["generation-study"].inputs)
-    assert set(seeds.values()) == {1, 3} and len(seeds) == 2 + 3 + 6
+    assert set(seeds.values()) == {1, 3} and len(seeds) == 2 + 3 + 5
     for method in ("semges", "semtalk"):
         full = configs[f"{method}-0"].model.method
         assert full == preset(method).model.method
