@@ -88,6 +88,9 @@ class ScoresConfig(MetricsConfig):
 
 def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
     config = run.config
+    # First: an ancestor that is gone should not be missed only when all is scored.
+    lineage = {a.uri: a for made in run.inputs.values() for a in provenance(made)}.values()
+    stages = [(a.manifest.stage, a.uri, a.manifest.seconds) for a in lineage]
     generators = {role: made for role, made in run.inputs.items() if role not in _JUDGES}
     corpus = Corpus(run.inputs["takes"].folder, config)
     encoder = None
@@ -144,8 +147,6 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
         "rows": rows,
     }
     run.folder.write_bytes(json.dumps(result, indent=2).encode(), RESULT)
-    lineage = {a.uri: a for made in run.inputs.values() for a in provenance(made)}.values()
-    stages = [(a.manifest.stage, a.uri, a.manifest.seconds) for a in lineage]
     report = GenerationReport(title=config.title, provenance=stages, **result)
     run.folder.write_bytes(render(report).encode(), REPORT)
     flat = {

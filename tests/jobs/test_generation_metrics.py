@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gestray.artifacts import Stage, StageResult, StageRun, run_stage
+from gestray.artifacts import MANIFEST, Artifact, Stage, StageResult, StageRun, run_stage
+from gestray.config import Config
 from gestray.encoders.config import preset
 from gestray.encoders.model import DualEncoder
 from gestray.errors import UserError
@@ -24,6 +25,7 @@ from gestray.training.checkpoint import MODEL, model_bytes, save_config
 from gestray.views.catalog import read_columns
 from gestray.views.windows import motion_of
 from jobs.encoder import PhraseEmbedder
+from jobs.generate_scores import SCORES, ScoresConfig
 from jobs.generation_encoder import EncoderJudge
 from jobs.generation_metrics import Corpus, Judge, MetricsConfig
 from jobs.stages import stage_config
@@ -181,6 +183,21 @@ def test_an_encoder_sees_the_motion_of_the_row(corpus: Corpus, tmp_path: Path) -
     assert recorded != swapped
     lacking = judge.parts([None, *corpus.recorded[1:]])
     assert lacking[0] == {} and lacking[1:] != [{}] * len(lacking[1:])
+
+
+def test_an_ancestor_that_is_gone_is_missed_before_anything_is_scored(tmp_path: Path) -> None:
+    store = Folder(str(tmp_path))
+
+    def made(kind: str, **inputs: Artifact) -> Artifact:
+        needs = {role: artifact.manifest.kind for role, artifact in inputs.items()}
+        stage = Stage(f"make.{kind}", kind, Config, lambda _: StageResult(1, 1), needs)
+        return run_stage(stage, store, kind, Config(), inputs).artifact
+
+    corpus = made("corpus")
+    inputs = {"takes": made("takes", corpus=corpus), "fgd": made("fgd")}
+    (Path(corpus.uri) / MANIFEST).unlink()
+    with pytest.raises(UserError, match=rf"{corpus.uri}: found no {MANIFEST}"):
+        run_stage(SCORES, store, "scores", ScoresConfig(), inputs)
 
 
 def test_one_value_of_a_part_leaves_the_rest_as_the_stage_has_it() -> None:
