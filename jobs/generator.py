@@ -17,6 +17,7 @@ from gestray.speech.features import FeatureConfig, MelConfig
 from gestray.tokenizers.config import TokenizerTraining
 from gestray.views.catalog import TakeRef, read_catalog
 from jobs.cluster import connect
+from jobs.display import progress
 from jobs.rows import map_takes, write_rows
 from jobs.training import last_losses, train_with_progress
 
@@ -77,8 +78,12 @@ FEATURES = Stage(
 
 
 def _train(run: StageRun[GeneratorTraining]) -> StageResult:
+    from safetensors.torch import load
+
+    from gestray.generators.model import CodeGenerator
+    from gestray.generators.remember import remember
     from gestray.generators.task import GeneratorTask
-    from gestray.training.checkpoint import save_config
+    from gestray.training.checkpoint import MODEL, model_bytes, save_config
 
     takes, tokenizer = run.inputs["takes"], run.inputs["tokenizer"]
     features, gate = run.inputs.get("features"), run.inputs.get("gate")
@@ -104,9 +109,21 @@ def _train(run: StageRun[GeneratorTraining]) -> StageResult:
         features.folder if features else None,
         gate.folder if gate else None,
     )
-    log = train_with_progress("generator", task, run.config.loop, takes, run.folder)
-    save_config(trained, run.folder)
-    return StageResult(takes.manifest.rows_out, takes.manifest.rows_out, 0, last_losses(log))
+    remembered = {}
+
+    def finish() -> None:
+        model = task.build()
+        assert isinstance(model, CodeGenerator)
+        model.load_state_dict(load(run.folder.read_bytes(MODEL)))
+        with progress("remember gestures", 1) as track:
+            remember(task, model, takes.folder, lambda done, total: track(done / total))
+        run.folder.write_bytes(model_bytes(model), MODEL)
+        save_config(model.config, run.folder)
+        remembered["gestures"] = model.config.gestures
+
+    log = train_with_progress("generator", task, run.config.loop, takes, run.folder, finish)
+    metrics = {**last_losses(log), **remembered}
+    return StageResult(takes.manifest.rows_out, takes.manifest.rows_out, 0, metrics)
 
 
 def _check_speech(takes: Artifact) -> None:
@@ -146,5 +163,5 @@ TRAIN = Stage(
     needs={"takes": "takes", "tokenizer": "tokenizer", "features": "features", "gate": "generator"},
     optional=frozenset({"features", "gate"}),
     resumes=True,
-    revision=1,  # SemGes looks up gestures, too; gates hear words that are moved a little
+    revision=2,  # gestures are remembered whole
 )

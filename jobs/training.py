@@ -39,16 +39,24 @@ def trained_by(trainer: Trainer) -> Iterator[None]:
 
 
 def train_with_progress(
-    what: str, task: Task, config: LoopConfig, takes: Artifact, target: Folder
+    what: str,
+    task: Task,
+    config: LoopConfig,
+    takes: Artifact,
+    target: Folder,
+    finish: Callable[[], None] = lambda: None,
 ) -> list[Row]:
     """Train on the cluster, or one worker without a cluster in this process; returns the log.
 
-    Of the checkpoints in `target`, at the end those remain that `keep_every` asks for.
+    Of the checkpoints in `target`, at the end those remain that `keep_every` asks for. Before
+    that, `finish` does what is to be done with the model: training goes on from its last
+    checkpoint where that is cut off.
     """
     from gestray.training.checkpoints import CHECKPOINTS
     from gestray.training.loop import checkpoints_of
 
     log = (_trainer.get() or _train)(what, task, config, takes, target)
+    finish()
     checkpoints_of(config, target.child(CHECKPOINTS)).clean()
     return log
 

@@ -63,14 +63,16 @@ class MeaningConfig(Config):
         threshold: a token that means more than this is one of such a gesture.
         preparation_s: hands set off so long before what they mean, and labels begin with the
             stroke: what leads to it is of the gesture.
-        remembers: tokens of training gestures that are kept, to look up which one words mean;
-            0: all motion is what the network makes of them.
+        retraction_s: hands are back so long after what they mean: it is of the gesture, too.
+        remembers: at most so many of training's gestures are kept, to look up which one words
+            mean; 0: all motion is what the network makes of them.
     """
 
     meant_weight: float = Field(4.0, ge=0)
-    threshold: float = Field(0.5, ge=0, le=1)
+    threshold: float = Field(0.85, ge=0, le=1)
     preparation_s: float = Field(16 / 30, ge=0)
-    remembers: int = Field(8192, ge=0)
+    retraction_s: float = Field(24 / 30, ge=0)
+    remembers: int = Field(2048, ge=0)
 
 
 class SemGesConfig(MeaningConfig):
@@ -162,12 +164,16 @@ class TrainedGenerator(Config):
         speakers: who moved in training.
         vocabulary: what was said most often, as `spoken_form` has it: words whose vectors the
             artifact keeps, so that a stream need not wait for a text model.
+        gestures: of training, that the artifact keeps, as `MeaningConfig.remembers` has it.
+        gesture_tokens: of them together.
     """
 
     generator: GeneratorConfig
     tokenizer: TokenizerConfig
     speakers: tuple[str, ...]
     vocabulary: tuple[str, ...] = ()
+    gestures: int = Field(0, ge=0)
+    gesture_tokens: int = Field(0, ge=0)
 
 
 class GeneratorTraining(Config):

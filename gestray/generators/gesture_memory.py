@@ -1,35 +1,38 @@
-"""Gestures of training, remembered token by token: which motion went with such words.
+"""Gestures of training, remembered whole: which motion went with such words.
 
 A corpus has some hundred gestures that mean something. That is enough to tell from words which of
 them is meant, and not to learn what each looks like: of all that a network is asked for, few codes
-are of these gestures. So they are kept, and looked up as kNN-LM looks up words (Khandelwal
-et al. 2020): a token with a meaning takes the codes of the remembered token of which most similar
-things are told (words; or, in SemGes, motion), that is as far into its gesture, and came after the
-same motion. The last keeps to a gesture once it is begun, so that nothing has to be carried from
-hop to hop.
+are of these gestures. So they are kept, from where hands set off until they are back, and looked up
+as kNN-LM looks up words (Khandelwal et al. 2020): a token with a meaning takes the codes of the
+remembered token of whose gesture most similar things are told (words; or, in SemGes, motion), that
+is as far into its gesture, and came after the same motion. A gesture once begun is played to its
+end, for hands that are left in the air stay there. That it is begun shows in the codes themselves:
+those of a remembered token are followed by the next one's. So nothing has to be carried from hop to
+hop.
 
-Shapes: B batch, K tokens, P parts that gesture, L levels, D width of a code, M remembered tokens,
-C width of what is told of a gesture.
+Shapes: B batch, K tokens, P parts that gesture, L levels, D width of a code, S codes; G gestures
+and N tokens are remembered; C width of what is told of a gesture.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from gestray.generators.config import TrainedGenerator
-from gestray.training.distributed import gather
 
 GESTURING = ("body", "upper", "hands")
 """Parts whose motion is remembered: legs and face go on as they were."""
 
-# How much it counts that the words are the same (cosine), that the motion before is (1 for the
+# How much it counts that the same is told (cosine), that the motion before is (1 for the
 # same and soon nothing for another), how far apart it is, and each token of being earlier or
 # later in the gesture; in the logits of a draw.
-_WORDS, _GOES_ON, _APART, _LATER = 20.0, 16.0, 0.2, 1.0
+_TOLD, _GOES_ON, _APART, _LATER = 20.0, 16.0, 0.2, 1.0
 _SAME = 0.05  # of the spread of motion: closer is the same
 _MOST_LATER = 4
 # Tokens from the start of a gesture's meaning until a word counts 1/e.
@@ -43,24 +46,20 @@ class Cue:
     Args:
         told: vector of what is told of it, of length 1; zeros where nothing is (B, K, C).
         since: tokens since the hands set off, as far back as the window goes (B, K).
-        meant: whether the token is of a gesture that means something (B, K).
+        meant: whether the token means something or leads to it (B, K).
     """
 
     told: Tensor
     since: Tensor
     meant: Tensor
 
-    def __getitem__(self, key: tuple[slice, slice]) -> Cue:
+    def __getitem__(self, key: tuple[slice, slice | int]) -> Cue:
         """The same of some tokens."""
         return Cue(self.told[key], self.since[key], self.meant[key])
 
     def by(self, told_BKC: Tensor) -> Cue:
         """The same, told by other vectors, of any length."""
         return replace(self, told=functional.normalize(told_BKC, dim=-1))
-
-    def where(self, meant_BK: Tensor) -> Cue:
-        """The same, of which no more than these mean something."""
-        return replace(self, meant=self.meant & meant_BK)
 
 
 def cue_of(told_BKC: Tensor, meaning_BK: Tensor, leads_BK: Tensor, lead: int) -> Cue:
@@ -83,87 +82,155 @@ def cue_of(told_BKC: Tensor, meaning_BK: Tensor, leads_BK: Tensor, lead: int) ->
     return Cue(told_BKC, (token - first_BK).clamp(min=0), leads_BK)
 
 
-class GestureMemory(nn.Module):
-    """The latest `size` tokens of gestures that training came by."""
+@dataclass(frozen=True)
+class Gesture:
+    """One that was recorded, of K tokens: the first is where hands set off.
+
+    Args:
+        told: vector of what is told of it, of length 1 (C,).
+        before: vectors of the token before each (K, P, D).
+        codes: what was done (K, P, L).
+    """
 
     told: Tensor
     before: Tensor
-    since: Tensor
     codes: Tensor
-    usual: Tensor
-    spread: Tensor
-    seen: Tensor
 
-    def __init__(self, config: TrainedGenerator, size: int, width: int) -> None:
+
+def gestures_of(cue: Cue, trail: int, vectors_KPD: Tensor, codes_KPL: Tensor) -> Iterator[Gesture]:
+    """The gestures of one recording of which something is told.
+
+    One that begins with the recording is left out: what came before it is not known.
+
+    Args:
+        cue: of the recording (1, K, …).
+        trail: tokens from where meaning ends to where hands are back, or set off again.
+        vectors_KPD: of its tokens.
+        codes_KPL: of its tokens.
+    """
+    meant_K = cue.meant[0].numpy()
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], meant_K, [0]]).astype(int)))
+    begins, ends = edges[::2], edges[1::2]
+    nexts = np.append(begins, len(meant_K))[1:]
+    for first, end, following in zip(begins, ends, nexts, strict=True):
+        told_C = cue.told[0, first]
+        if first and told_C.any():
+            span = slice(first, min(end + trail, following))
+            before = slice(span.start - 1, span.stop - 1)
+            yield Gesture(told_C, vectors_KPD[before], codes_KPL[span])
+
+
+class GestureMemory(nn.Module):
+    """Gestures that training came by; how many is a matter of the config."""
+
+    told: Tensor
+    usual: Tensor
+    before: Tensor
+    mark: Tensor
+    since: Tensor
+    gesture: Tensor
+    codes: Tensor
+    spread: Tensor
+
+    def __init__(self, config: TrainedGenerator, width: int) -> None:
         super().__init__()
-        tokenizer = config.tokenizer
+        tokenizer, count, tokens = config.tokenizer, config.gestures, config.gesture_tokens
         self.parts = [n for n, name in enumerate(tokenizer.parts) if name in GESTURING]
         of_parts, levels = len(self.parts), tokenizer.quantizers
-        self.register_buffer("told", torch.zeros(size, width))
-        self.register_buffer("before", torch.zeros(size, of_parts * tokenizer.code_dim))
-        self.register_buffer("since", torch.full((size,), -1))
-        self.register_buffer("codes", torch.zeros(size, of_parts, levels, dtype=torch.long))
+        self.register_buffer("told", torch.zeros(count, width))
         self.register_buffer("usual", torch.zeros(width))
+        self.register_buffer("before", torch.zeros(tokens, of_parts * tokenizer.code_dim))
+        self.register_buffer("mark", torch.zeros(tokens))
+        self.register_buffer("since", torch.zeros(tokens, dtype=torch.long))
+        self.register_buffer("gesture", torch.zeros(tokens, dtype=torch.long))
+        self.register_buffer("codes", torch.zeros(tokens, of_parts, levels, dtype=torch.long))
         self.register_buffer("spread", torch.ones(()))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
-    def learn(self, cue: Cue, before_BKPD: Tensor, codes_BKPL: Tensor) -> None:
-        """Remember tokens, of all ranks, in place of the oldest.
-
-        Args:
-            cue: of the tokens; those without a meaning, or with no word, are left.
-            before_BKPD: vectors of all parts before each; zeros, where unknown, are left.
-            codes_BKPL: what was done, of all parts.
-        """
-        before = before_BKPD[:, :, self.parts].flatten(2)
-        known = cue.meant & (before != 0).any(-1) & (cue.told != 0).any(-1)
-        found = (known.long(), cue.told, before, cue.since, codes_BKPL[:, :, self.parts])
-        known, *values = (gather(value.flatten(0, 1)) for value in found)
-        new = [value[known.bool()][-len(self.since) :] for value in values]
-        count = len(new[0])
-        at = (self.seen + torch.arange(count, device=self.seen.device)) % len(self.since)
-        for kept, value in zip((self.told, self.before, self.since, self.codes), new, strict=True):
-            kept[at] = value.to(kept.dtype)
-        self.seen += count
-        there = self.seen.clamp(1, len(self.since))
-        mean, square = self.before.sum(0) / there, self.before.square().sum() / there
-        self.usual.copy_(self.told.sum(0) / there)
-        self.spread.copy_((square - mean.square().sum()).clamp(min=1e-6))
+    def keep(self, gestures: Sequence[Gesture]) -> None:
+        """Remember these, of all parts, and nothing else."""
+        assert gestures, "nothing to remember"
+        lengths = torch.tensor([len(gesture.codes) for gesture in gestures])
+        self.gesture = torch.arange(len(gestures)).repeat_interleave(lengths)
+        self.since = torch.cat([torch.arange(int(length)) for length in lengths])
+        self.told = torch.stack([gesture.told for gesture in gestures])
+        self.usual = self.told.mean(0)
+        self.before = torch.cat([g.before[:, self.parts].flatten(1) for g in gestures])
+        self.mark = self.before[:, 0].clone()
+        self.codes = torch.cat([gesture.codes[:, self.parts] for gesture in gestures])
+        self.spread = self.before.var(0, unbiased=False).sum().clamp(min=1e-6)
 
     def likeness(self, cue: Cue) -> Tensor:
-        """How much words and place of each token speak for each one remembered (B, K, M)."""
-        # Cosines of what words differ by from the usual ones; those kept are of length 1, and
-        # are read only once.
-        asked_BKC, usual_C = functional.normalize(cue.told - self.usual, dim=-1), self.usual
-        dots_NM = torch.cat([asked_BKC.flatten(0, 1), usual_C[None]]) @ self.told.T
-        along_BKM, usual_M = dots_NM[:-1].unflatten(0, cue.since.shape), dots_NM[-1]
-        length_M = (1 - 2 * usual_M + usual_C @ usual_C).clamp(min=1e-6).sqrt()
-        cosine_BKM = (along_BKM - (asked_BKC @ usual_C)[..., None]) / length_M
-        later = (cue.since[..., None] - self.since).abs().clamp(max=_MOST_LATER)
-        likeness = _WORDS * cosine_BKM - _LATER * later
-        return likeness.masked_fill(self.since < 0, -torch.inf)
+        """How much what is told of each token speaks for each gesture remembered (B, K, G)."""
+        # Cosines of what is told by how it differs from the usual.
+        asked_BKC, kept_GC = (
+            functional.normalize(told - self.usual, dim=-1) for told in (cue.told, self.told)
+        )
+        return _TOLD * asked_BKC @ kept_GC.T
 
     def recall(
-        self, likeness_BM: Tensor, before_BPD: Tensor, gumbel_BPS: Tensor, drawn_BPL: Tensor
+        self,
+        cue: Cue,
+        likeness_BG: Tensor | None,
+        before_BPD: Tensor,
+        gumbel_BPS: Tensor,
+        drawn_BPL: Tensor,
     ) -> Tensor:
         """Codes (B, P, L) of all parts of one token: those drawn, gestures as remembered.
 
         Args:
-            likeness_BM: of the token.
+            cue: of the token (B, …).
+            likeness_BG: of the token; None: no row is to begin a gesture.
             before_BPD: vectors of the token before.
-            gumbel_BPS: noise of the draw; tokens remembered share that of the first part's codes.
+            gumbel_BPS: noise of the draw; gestures remembered share that of the first part's codes.
             drawn_BPL: what is done where nothing is remembered, and by other parts.
         """
+        if not len(self.since):
+            return drawn_BPL
         before_BC = before_BPD[:, self.parts].flatten(1)
-        # Without products of matrices: one row of them is slower, and the same is not quite 0.
-        apart_BM = torch.cdist(
-            before_BC, self.before, compute_mode="donot_use_mm_for_euclid_dist"
-        ).square()
-        apart_BM = apart_BM / self.spread
-        goes_on_BM = _GOES_ON * torch.exp(-apart_BM / _SAME) - _APART * apart_BM
-        shared = torch.arange(len(self.since), device=apart_BM.device) % gumbel_BPS.shape[-1]
-        chosen = (likeness_BM + goes_on_BM + gumbel_BPS[:, 0, shared]).argmax(-1)
+        chosen_B, recalls_B = self._next(before_BC)
+        if likeness_BG is not None:
+            # Without products of matrices: one row of them is slower, and the same is not quite 0.
+            apart_BN = torch.cdist(
+                before_BC, self.before, compute_mode="donot_use_mm_for_euclid_dist"
+            ).square()
+            apart_BN = apart_BN / self.spread
+            goes_on_BN = _GOES_ON * torch.exp(-apart_BN / _SAME) - _APART * apart_BN
+            later_BN = (cue.since[:, None] - self.since).abs().clamp(max=_MOST_LATER)
+            shared = torch.arange(likeness_BG.shape[1], device=self.told.device)
+            shared = shared % gumbel_BPS.shape[-1]
+            of_gesture_BG = likeness_BG + gumbel_BPS[:, 0, shared]
+            scores_BN = of_gesture_BG[:, self.gesture] + goes_on_BN - _LATER * later_BN
+            chosen_B = torch.where(cue.meant, scores_BN.argmax(-1), chosen_B)
+            recalls_B = recalls_B | cue.meant
         recalled = drawn_BPL.clone()
-        recalled[:, self.parts] = self.codes[chosen]
-        return torch.where(self.seen > 0, recalled, drawn_BPL)
+        recalled[:, self.parts] = self.codes[chosen_B]
+        return torch.where(recalls_B[:, None, None], recalled, drawn_BPL)
+
+    def _next(self, before_BC: Tensor) -> tuple[Tensor, Tensor]:
+        """The token (B,) that goes on with a remembered gesture, and whether there is one (B,)."""
+        # One number tells nearly all of them apart.
+        maybe_BN = (before_BC[:, :1] == self.mark) & (self.since > 0)
+        row, token = maybe_BN.nonzero(as_tuple=True)
+        same = (self.before[token] == before_BC[row]).all(-1)
+        chosen_B = torch.zeros(len(before_BC), dtype=torch.long, device=token.device)
+        goes_on_B = torch.zeros(len(before_BC), dtype=torch.bool, device=token.device)
+        chosen_B[row[same]] = token[same]
+        goes_on_B[row[same]] = True
+        return chosen_B, goes_on_B
+
+
+class Recall:
+    """Gestures as they are remembered, for the tokens of a hop."""
+
+    def __init__(self, memory: GestureMemory, cue: Cue) -> None:
+        self.memory, self.cue = memory, cue
+        self.likeness_BKG = memory.likeness(cue) if cue.meant.any() else None
+
+    def __call__(
+        self, number: int, before_BPD: Tensor, gumbel_BPS: Tensor, drawn_BPL: Tensor
+    ) -> Tensor:
+        """Codes of the token with this number in the hop: see `GestureMemory.recall`."""
+        likeness_BG = None if self.likeness_BKG is None else self.likeness_BKG[:, number]
+        cue = self.cue[:, number]
+        return self.memory.recall(cue, likeness_BG, before_BPD, gumbel_BPS, drawn_BPL)

@@ -81,7 +81,11 @@ class Heard(nn.Module):
             vectors_VC = self.words.of(window.vocabulary)
         if self.training and self.blurs:
             vectors_VC = vectors_VC + self.blurs * torch.randn_like(vectors_VC)
-        vectors_BTC = self.words(window.word, vectors_VC)
+        return self.tokens_of_words(window.word, vectors_VC)
+
+    def tokens_of_words(self, word_BT: Tensor, vectors_VC: Tensor) -> Tensor:
+        """(B, K, C): means over the frames of each token, of rows as `Window.word` has them."""
+        vectors_BTC = self.words(word_BT, vectors_VC)
         return vectors_BTC.unflatten(1, (-1, self.frames_per_token)).mean(2)
 
     def text(self, window: Window, words_BKC: Tensor | None = None) -> Tensor:

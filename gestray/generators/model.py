@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gestray.errors import UserError
 from gestray.generators.config import SemGesConfig, TrainedGenerator
 from gestray.generators.contract import Gesturing, Speech
+from gestray.generators.gesture_memory import Gesture
 from gestray.generators.network import Network
 from gestray.generators.semges import SemGes
 from gestray.generators.semtalk import SemTalk
@@ -74,6 +75,15 @@ class CodeGenerator(nn.Module):
         """Look up the words of the vocabulary, for good."""
         if self.lexicon is not None:
             self.lexicon.copy_(self.network.heard.words.of(self.config.vocabulary))
+
+    def keep(self, gestures: Sequence[Gesture]) -> None:
+        """Remember these gestures, and no others: see `gestray.generators.gesture_memory`."""
+        assert self.network.memory is not None, "this method remembers nothing"
+        self.network.memory.keep(gestures)
+        tokens = sum(len(gesture.codes) for gesture in gestures)
+        self.config = self.config.model_copy(
+            update={"gestures": len(gestures), "gesture_tokens": tokens}
+        )
 
     def word_vectors(self, words: Sequence[str]) -> Tensor:
         """(V, C): those of the vocabulary as they were learnt, others looked up."""

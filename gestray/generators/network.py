@@ -11,6 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from gestray.generators.gesture_memory import Cue, GestureMemory
 from gestray.generators.heard import Heard, Window
 
 
@@ -84,9 +85,23 @@ class Network(Protocol):
     """A network over codes."""
 
     heard: Heard
+    memory: GestureMemory | None
+    trail: int
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
         """Codes of the tokens `first` to `last`, exclusive."""
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         """The loss to minimise, as `loss`, and its parts."""
+
+    def gate_of(self, window: Window) -> Tensor | None:
+        """How much each token means (B, K), in [0, 1]; None: there is no gate that learns."""
+
+    def cue_of_recorded(self, words_BKC: Tensor, motion_BKPD: Tensor, means_BK: Tensor) -> Cue:
+        """What gestures of a recording are looked up by.
+
+        Args:
+            words_BKC: vectors of the words said.
+            motion_BKPD: vectors of what was done.
+            means_BK: how much each token means.
+        """

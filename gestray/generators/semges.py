@@ -34,7 +34,7 @@ from gestray.corpora.take import FPS
 from gestray.encoders.objectives.contrastive import cosines, info_nce
 from gestray.generators.config import SemGesConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
-from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, cue_of
+from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, Recall, cue_of
 from gestray.generators.heard import HeardAndDone, Window
 from gestray.generators.layers import Blocks, CodeHeads, vectors_of, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
@@ -117,7 +117,9 @@ class SemGes(nn.Module):
         self.heads = CodeHeads(
             parts, tokenizer.quantizers, tokenizer.codebook_size, tokenizer.code_dim, width
         )
-        self.lead = round(self.method.preparation_s * FPS / tokenizer.frames_per_token)
+        per_s = FPS / tokenizer.frames_per_token
+        self.lead = round(self.method.preparation_s * per_s)
+        self.trail = round(self.method.retraction_s * per_s)
         gesturing = [n for n, name in enumerate(tokenizer.parts) if name in GESTURING]
         self.coherence: Coherence | None = None
         if self.method.coherence and gesturing:
@@ -127,7 +129,7 @@ class SemGes(nn.Module):
         self.gate = Gate(config, speech_width, tokens) if self.method.relevance else None
         self.memory: GestureMemory | None = None
         if self.coherence is not None and self.gate is not None and self.method.remembers:
-            self.memory = GestureMemory(config, self.method.remembers, self.coherence.width)
+            self.memory = GestureMemory(config, self.coherence.width)
 
     def forward(self, window: Window) -> Tensor:
         """Fused tokens of each part (B, K, P, W)."""
@@ -139,23 +141,18 @@ class SemGes(nn.Module):
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
         hidden_BKPW = self(window)
-        asked, likeness_BKM, meaning_BK, takes_BK = slice(first, last), None, None, None
-        if self.gate is not None:
-            meaning_BK = self.gate(window).sigmoid()
+        asked, recall, meaning_BK = slice(first, last), None, self.gate_of(window)
         if self.memory is not None and self.coherence is not None and meaning_BK is not None:
-            takes_BK = with_preparation(meaning_BK, self.lead) > self.method.threshold
-            if takes_BK[:, asked].any():
-                words_BKC = self.heard.word_vectors(window)
-                cue = self.coherence.said(cue_of(words_BKC, meaning_BK, takes_BK, self.lead))
-                likeness_BKM = self.memory.likeness(cue[:, asked])
+            leads_BK = with_preparation(meaning_BK, self.lead) > self.method.threshold
+            words_BKC = self.heard.word_vectors(window)
+            cue = self.coherence.said(cue_of(words_BKC, meaning_BK, leads_BK, self.lead))
+            recall = Recall(self.memory, cue[:, asked])
         before_BPD, codes = window.before(first), []
         for number, chance in enumerate(noise.of_tokens()):
-            token, given = first + number, before_BPD
-            drawn, before_BPD = self.heads.draw(hidden_BKPW[:, token], given, books, *chance)
-            if likeness_BKM is not None and takes_BK is not None and self.memory is not None:
-                takes_B11 = takes_BK[:, token, None, None]
-                meant = self.memory.recall(likeness_BKM[:, number], given, chance[0], drawn)
-                drawn = torch.where(takes_B11, meant, drawn)
+            hidden_BPW, given = hidden_BKPW[:, first + number], before_BPD
+            drawn, before_BPD = self.heads.draw(hidden_BPW, given, books, *chance)
+            if recall is not None:
+                drawn = recall(number, given, chance[0], drawn)
                 before_BPD = vectors_of(books, drawn[:, None])[:, 0]
             codes.append(drawn)
         of_asked = None if meaning_BK is None else meaning_BK[:, asked]
@@ -188,8 +185,16 @@ class SemGes(nn.Module):
             found["loss"] = found["loss"] + found["gate"]
         return found
 
+    def gate_of(self, window: Window) -> Tensor | None:
+        return None if self.gate is None else self.gate(window).sigmoid()
+
+    def cue_of_recorded(self, words_BKC: Tensor, motion_BKPD: Tensor, means_BK: Tensor) -> Cue:
+        assert self.coherence is not None
+        leads_BK = with_preparation(means_BK, self.lead) > self.method.threshold
+        return cue_of(self.coherence.done(motion_BKPD), means_BK, leads_BK, self.lead)
+
     def _coherence(self, coherence: Coherence, window: Window, lesson: Lesson) -> Tensor:
-        """Of the latest moment of each window with a gesture; those of the hop are remembered."""
+        """Of the latest moment of each window with a gesture."""
         words_BKC = self.heard.word_vectors(window)
         # What no annotator has looked at is told by any words.
         spoken_BK = (words_BKC != 0).any(-1)
@@ -199,9 +204,6 @@ class SemGes(nn.Module):
         done = cue_of(done_BKC, means_BK, leads_BK, self.lead)[:, lesson.asked]
         words = cue_of(words_BKC, means_BK, leads_BK, self.lead)[:, lesson.asked]
         known_BK = done.meant & (words.told != 0).any(-1) & (done.told != 0).any(-1)
-        if self.memory is not None and self.training:
-            labelled_BK = (lesson.means >= 0)[:, lesson.asked]
-            self.memory.learn(done.where(known_BK & labelled_BK), lesson.before, lesson.codes)
         token = torch.arange(known_BK.shape[1], device=known_BK.device)
         latest_B = (known_BK * (1 + token)).argmax(1)
         window_B = torch.arange(len(latest_B), device=latest_B.device)

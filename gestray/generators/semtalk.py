@@ -26,7 +26,7 @@ from torch.nn import functional
 from gestray.corpora.take import FPS
 from gestray.generators.config import SemTalkConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
-from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, cue_of
+from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, Recall, cue_of
 from gestray.generators.heard import HeardAndDone, Window
 from gestray.generators.layers import Blocks, CodeHeads, vectors_of, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
@@ -71,7 +71,9 @@ class SemTalk(nn.Module):
         assert isinstance(generator.method, SemTalkConfig)
         self.method = generator.method
         width, layers, parts = generator.width, self.method.layers, tokenizer.parts
-        self.lead = round(self.method.preparation_s * FPS / tokenizer.frames_per_token)
+        per_s = FPS / tokenizer.frames_per_token
+        self.lead = round(self.method.preparation_s * per_s)
+        self.trail = round(self.method.retraction_s * per_s)
         sizes = (tokens, width, generator.heads, generator.dropout)
         self.turns = sorted(
             range(len(parts)),
@@ -93,7 +95,7 @@ class SemTalk(nn.Module):
         self.sparse_heads = CodeHeads(len(parts), *codes)
         self.memory: GestureMemory | None = None
         if self.method.remembers and any(name in GESTURING for name in parts):
-            self.memory = GestureMemory(config, self.method.remembers, self.heard.words.width)
+            self.memory = GestureMemory(config, self.heard.words.width)
 
     def forward(self, window: Window, random_BK: Tensor) -> Moves:
         heard = self.heard
@@ -124,10 +126,11 @@ class SemTalk(nn.Module):
         random_BK = functional.pad(noise.gate, (first, len(window.known[0]) - last))
         moves = self(window, random_BK)
         takes_BK = moves.leads > self.method.threshold
-        asked, likeness_BKM = slice(first, last), None
-        if self.memory is not None and takes_BK[:, asked].any():
-            cue = self._cue(moves, moves.meaning, takes_BK)
-            likeness_BKM = self.memory.likeness(cue[:, asked])
+        asked = slice(first, last)
+        recall = None
+        if self.memory is not None:
+            cue = self._cue(moves.words, moves.meaning, takes_BK)[:, asked]
+            recall = Recall(self.memory, cue)
         before_BPD, codes = window.before(first), []
         for number, chance in enumerate(noise.of_tokens()):
             token, given = first + number, (before_BPD, books, *chance)
@@ -135,12 +138,11 @@ class SemTalk(nn.Module):
             takes_B11 = takes_BK[:, token, None, None]
             if takes_B11.any():
                 meant, meant_vectors = self.sparse_heads.draw(moves.sparse[:, token], *given)
-                if likeness_BKM is not None and self.memory is not None:
-                    likeness_BM = likeness_BKM[:, number]
-                    meant = self.memory.recall(likeness_BM, before_BPD, chance[0], meant)
-                    meant_vectors = vectors_of(books, meant[:, None])[:, 0]
                 drawn = torch.where(takes_B11, meant, drawn)
                 vectors = torch.where(takes_B11, meant_vectors, vectors)
+            if recall is not None:
+                drawn = recall(number, before_BPD, chance[0], drawn)
+                vectors = vectors_of(books, drawn[:, None])[:, 0]
             before_BPD = vectors
             codes.append(drawn)
         return Answer(torch.stack(codes, dim=1), moves.meaning[:, asked])
@@ -152,10 +154,6 @@ class SemTalk(nn.Module):
         known_BK = (lesson.means >= 0).float()
         # What no annotator has looked at means as much as the gate says.
         means_BK = torch.where(lesson.means >= 0, lesson.means.float(), moves.meaning)
-        if self.memory is not None and self.training:
-            leads_BK = with_preparation(means_BK, self.lead) > method.threshold
-            cue = self._cue(moves, means_BK, leads_BK)
-            self.memory.learn(cue[:, asked], lesson.before, lesson.codes)
         found = {"base": self.base_heads.loss(moves.base[:, asked], lesson)}
         sparse_BK = None
         if method.weighs_losses:
@@ -173,10 +171,17 @@ class SemTalk(nn.Module):
         found["gate_accuracy"] = gate_accuracy(moves.meaning, means_BK, known_BK)
         return found
 
-    def _cue(self, moves: Moves, meaning_BK: Tensor, leads_BK: Tensor) -> Cue:
+    def gate_of(self, window: Window) -> Tensor | None:
+        return self.gate(window).sigmoid() if self.method.gate == "learnt" else None
+
+    def cue_of_recorded(self, words_BKC: Tensor, motion_BKPD: Tensor, means_BK: Tensor) -> Cue:
+        leads_BK = with_preparation(means_BK, self.lead) > self.method.threshold
+        return self._cue(words_BKC, means_BK, leads_BK)
+
+    def _cue(self, words_BKC: Tensor, meaning_BK: Tensor, leads_BK: Tensor) -> Cue:
         """What gestures are looked up by: words, weighted by how much is meant with them."""
         weight_BK = meaning_BK if self.method.weighs_features else torch.ones_like(meaning_BK)
-        return cue_of(moves.words, weight_BK, leads_BK, self.lead)
+        return cue_of(words_BKC, weight_BK, leads_BK, self.lead)
 
     def _rhythm(self, base_BKPW: Tensor, rhythm_BKW: Tensor) -> Tensor:
         """InfoNCE of motion against rhythm: tokens within their clip, and clips in the batch."""

@@ -155,7 +155,6 @@ class GeneratorTask:
         # A corpus's own scores say how much a frame is meant; a token means something if most
         # of its frames do.
         score, means = batch["meaning"].unbind(-1)
-        pooled = means.unflatten(1, (tokens, -1)).mean(2)
         per_token = self.trained.tokenizer.frames_per_token
         asked = slice(past, past + hop)
         frames = slice(past * per_token, (past + hop) * per_token)
@@ -172,7 +171,7 @@ class GeneratorTask:
             motion=vectors,
             before=before[:, asked],
             score=score[:, frames],
-            means=torch.where(pooled < 0, -1, (pooled >= 0.5).long()),
+            means=token_meaning(means, per_token),
             motion_error=motion_error,
             step=step,
         )
@@ -182,6 +181,13 @@ class GeneratorTask:
     def training_draws(model: nn.Module) -> bool:
         """Whether windows are made harder: in training, and not where it is validated."""
         return model.training
+
+
+def token_meaning(means: Tensor, frames_per_token: int) -> Tensor:
+    """Whether each token (…, K) means something, as most of its frames (…, T) do: 0, 1, or −1
+    where unknown."""
+    pooled = means.unflatten(-1, (-1, frames_per_token)).mean(-1)
+    return torch.where(pooled < 0, -1, (pooled >= 0.5).long())
 
 
 def huber(got: Frames, wanted: Frames, parts: tuple[PartName, ...]) -> Tensor:

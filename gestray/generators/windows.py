@@ -67,9 +67,7 @@ class SpeechWindows:
         assert ref.num_frames is not None, "a take without motion has no windows"
         frames = self.config.frames
         starts = self._windows.starts(ref, np.asarray(samples, dtype=np.int64))
-        words = [Word(**word) for word in ref.words or ()]
-        check_times(words, f"take {ref.take_id!r}")
-        of_frames = frames_of_words(words, 0, ref.num_frames)
+        of_frames, forms = words_of(ref)
         spoken = [
             sorted({int(i) for i in of_frames[start : start + frames, 0] if i >= 0})
             for start in starts
@@ -80,7 +78,7 @@ class SpeechWindows:
             "words": cut_frames(of_frames, starts, frames),
             "meaning": cut_frames(meaning_of(take, ref.num_frames), starts, frames),
             "spoken": pa.array(
-                [[(i, spoken_form(words[i].word)) for i in found] for found in spoken],
+                [[(i, forms[i]) for i in found] for found in spoken],
                 pa.map_(pa.int32(), pa.string()),
             ),
             "speaker": pa.array([ref.speaker] * len(starts), pa.string()),
@@ -110,6 +108,19 @@ def features_of_take(ref: TakeRef, take: pa.Table, config: FeatureConfig) -> np.
             "corpus in which every take has it"
         )
     return features_of(Sound(pcm16_to_float(memoryview(audio))), built(config), ref.num_frames)
+
+
+def words_of(ref: TakeRef) -> tuple[np.ndarray, dict[int, str]]:
+    """The words of a take: its `frames_of_words`, and by number what is said.
+
+    Raises:
+        UserError: a word has no times.
+    """
+    assert ref.num_frames is not None, "a take without motion has no frames"
+    words = [Word(**word) for word in ref.words or ()]
+    check_times(words, f"take {ref.take_id!r}")
+    forms = {number: spoken_form(word.word) for number, word in enumerate(words)}
+    return frames_of_words(words, 0, ref.num_frames), forms
 
 
 _BUILT: dict[str, SpeechFeatures] = {}

@@ -55,7 +55,7 @@ class Windows:
     columns: tuple[str, ...] = ("poses",)
 
     def count(self, ref: TakeRef) -> int:
-        first, last = self._frames(ref)
+        first, last = self.frames_of(ref)
         return max(0, (last - first - self.config.frames) // self.config.stride + 1)
 
     def lengths(self, ref: TakeRef) -> list[int]:
@@ -72,14 +72,14 @@ class Windows:
 
     def starts(self, ref: TakeRef, samples: np.ndarray) -> np.ndarray:
         """First frames of the windows numbered `samples`."""
-        first, last = self._frames(ref)
+        first, last = self.frames_of(ref)
         stride, seed = self.config.stride, self.config.random
         starts = first + samples % self.count(ref) * stride
         if seed is not None:
             starts += (_uniform(f"{seed}/{ref.take_id}", samples) * stride).astype(np.int64)
         return np.minimum(starts, last - self.config.frames)
 
-    def _frames(self, ref: TakeRef) -> tuple[int, int]:
+    def frames_of(self, ref: TakeRef) -> tuple[int, int]:
         """First frame of the split in this take, and one past its last."""
         if ref.num_frames is None:
             return 0, 0

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from gestray.generators.config import GeneratorTraining, TrainedGenerator, preset
-from gestray.generators.gesture_memory import Cue
+from gestray.generators.gesture_memory import Gesture
 from gestray.generators.layers import vectors_of
 from gestray.generators.model import CodeGenerator
-from gestray.generators.semges import SemGes
-from gestray.generators.semtalk import SemTalk
 from gestray.generators.task import GeneratorTask
 from gestray.store import Folder
 from gestray.tokenizers.config import preset as tokenizer_preset
@@ -104,18 +101,16 @@ def generator(
     torch.manual_seed(1)
     model = generator_task(request.param).build()
     assert isinstance(model, CodeGenerator)
-    if isinstance(model.network, SemTalk | SemGes):
-        remember_anything(model.network, model.books)
+    remember_anything(model)
     return model.eval()
 
 
-def remember_anything(network: SemTalk | SemGes, books: Tensor) -> None:
+def remember_anything(model: CodeGenerator) -> None:
     """Fill the memory of gestures with motion and words by chance."""
-    memory = network.memory
-    assert memory is not None
-    of_tokens = 8, 32
-    words = functional.normalize(torch.randn(*of_tokens, memory.told.shape[1]), dim=-1)
-    cue = Cue(words, torch.arange(32).expand(of_tokens), torch.ones(of_tokens, dtype=torch.bool))
-    levels, parts, size, _ = books.shape
-    codes = torch.randint(size, (*of_tokens, parts, levels))
-    memory.learn(cue, vectors_of(books, codes).roll(1, dims=1), codes)
+    assert model.network.memory is not None
+    gestures, tokens, width = 8, 32, model.network.memory.told.shape[1]
+    levels, parts, size, _ = model.books.shape
+    codes = torch.randint(size, (gestures, tokens, parts, levels))
+    before = vectors_of(model.books, codes).roll(1, dims=1)
+    told = functional.normalize(torch.randn(gestures, width), dim=-1)
+    model.keep([Gesture(*each) for each in zip(told, before, codes, strict=True)])

@@ -1,20 +1,33 @@
-"""Gestures of training are kept, found by their words, and gone on with."""
+"""Gestures of training are kept whole, found by their words, and played to their end."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count, pairwise
+from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
 from gestray.generators.config import TrainedGenerator, preset
-from gestray.generators.gesture_memory import Cue, GestureMemory, cue_of
+from gestray.generators.gesture_memory import (
+    Cue,
+    Gesture,
+    GestureMemory,
+    Recall,
+    cue_of,
+    gestures_of,
+)
 from gestray.generators.layers import vectors_of
+from gestray.generators.model import CodeGenerator
+from gestray.generators.remember import remember
+from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerConfig
-from gestray.training.loop import train_alone
-from tests.generators.test_training import a_batch, prepared
+from gestray.training.checkpoint import MODEL, save_config, save_model
+from gestray.views.catalog import read_catalog, read_columns
+from gestray.views.windows import motion_of
+from tests.generators.test_training import prepared
 
 PARTS, LEVELS, CODES, DIM, WORDS, LENGTH = 3, 2, 16, 4, 6, 5
 GESTURES = 4
@@ -33,167 +46,239 @@ def codes() -> torch.Tensor:
     return torch.randint(CODES, (GESTURES, LENGTH + 1, PARTS, LEVELS))
 
 
-def empty(size: int = 64) -> GestureMemory:
+def empty() -> GestureMemory:
     tokenizer = TokenizerConfig(
         parts=("face", "upper", "hands"), quantizers=LEVELS, codebook_size=CODES, code_dim=DIM
     )
     config = TrainedGenerator(generator=preset("semtalk").model, tokenizer=tokenizer, speakers=())
-    return GestureMemory(config, size, WORDS)
+    return GestureMemory(config, WORDS)
 
 
-def cue(*said: int) -> Cue:
-    """Of whole gestures, each told by a word of its own: the unit vector of that number."""
-    words = torch.eye(WORDS)[list(said)][:, None].expand(-1, LENGTH, -1)
-    since = torch.arange(LENGTH).expand(len(said), -1)
-    return Cue(words, since, torch.ones(len(said), LENGTH, dtype=torch.bool))
+def filled(books: torch.Tensor, codes: torch.Tensor, told: torch.Tensor) -> GestureMemory:
+    """Of the four gestures, each told by its vector."""
+    memory, before = empty(), vectors_of(books, codes)[:, :-1]
+    memory.keep([Gesture(*each) for each in zip(told, before, codes[:, 1:], strict=True)])
+    return memory
 
 
-def made(memory: GestureMemory, books: torch.Tensor, of: Cue, before: torch.Tensor) -> torch.Tensor:
-    """Codes of a gesture, token after token: (B, K, P, L)."""
-    likeness, found = memory.likeness(of), []
+def words(*said: int) -> torch.Tensor:
+    """Each gesture is told by a word of its own: the unit vector of that number."""
+    return torch.eye(WORDS)[list(said)]
+
+
+def cue(told: torch.Tensor, meant: int = LENGTH) -> Cue:
+    """Of whole gestures, of which the first tokens are known to be meant."""
+    since = torch.arange(LENGTH).expand(len(told), -1)
+    return Cue(told[:, None].expand(-1, LENGTH, -1), since, since < meant)
+
+
+def made(
+    memory: GestureMemory, books: torch.Tensor, of: Cue, before: torch.Tensor, noise: float = 0.0
+) -> torch.Tensor:
+    """Codes of a gesture, token after token: (B, K, P, L); −1 where nothing is remembered."""
+    recall, found = Recall(memory, of), []
     nothing = torch.full((len(before), PARTS, LEVELS), -1)
-    for token in range(LENGTH):
-        no_noise = torch.zeros(len(before), PARTS, CODES)
-        found.append(memory.recall(likeness[:, token], before, no_noise, nothing))
-        filled = torch.where(found[-1] < 0, 0, found[-1])
-        before = vectors_of(books, filled[:, None])[:, 0]
+    for token in range(of.since.shape[1]):
+        gumbel = noise * torch.randn(len(before), PARTS, CODES)
+        found.append(recall(token, before, gumbel, nothing))
+        codes = torch.where(found[-1] < 0, 0, found[-1])
+        before = vectors_of(books, codes[:, None])[:, 0]
     return torch.stack(found, dim=1)
 
 
 def test_words_bring_back_their_gesture_and_leave_the_face(books, codes) -> None:
-    memory = empty()
-    memory.learn(cue(0, 1, 2, 3), vectors_of(books, codes)[:, :-1], codes[:, 1:])
+    memory = filled(books, codes, words(0, 1, 2, 3))
     # Whatever was done before, and whatever of it is known.
     for before in (torch.randn(2, PARTS, DIM), torch.zeros(2, PARTS, DIM)):
-        found = made(memory, books, cue(2, 0), before)
+        found = made(memory, books, cue(words(2, 0)), before)
         assert torch.equal(found[:, :, 1:], codes[[2, 0], 1:, 1:])
         assert (found[:, :, 0] == -1).all()
 
 
-def test_a_gesture_once_begun_goes_on(books, codes) -> None:
-    """Of two that the same word tells, the one that is on its way; nothing else tells them."""
-    memory = empty()
-    memory.learn(cue(3, 3, 3, 3), vectors_of(books, codes)[:, :-1], codes[:, 1:])
+def test_of_gestures_that_the_same_word_tells_the_one_goes_on_that_is_begun(books, codes) -> None:
+    memory = filled(books, codes, words(3, 3, 3, 3))
     begun = vectors_of(books, codes)[:, 0]
-    assert torch.equal(made(memory, books, cue(3, 3, 3, 3), begun)[..., 1:, :], codes[:, 1:, 1:])
+    found = made(memory, books, cue(words(3, 3, 3, 3)), begun)
+    assert torch.equal(found[..., 1:, :], codes[:, 1:, 1:])
+
+
+@pytest.mark.parametrize("noise", [0.0, 3.0])
+def test_a_gesture_once_begun_is_played_to_its_end_and_no_further(books, codes, noise) -> None:
+    """Hands that are left in the air stay there; nothing is meant from the second token on."""
+    memory = filled(books, codes, words(0, 1, 2, 3))
+    asked = cue(words(1, 2), meant=1)
+    longer = Cue(*(torch.cat([x, x[:, -2:]], 1) for x in (asked.told, asked.since, asked.meant)))
+    found = made(memory, books, longer, torch.zeros(2, PARTS, DIM), noise)
+    assert torch.equal(found[:, :LENGTH, 1:], codes[[1, 2], 1:, 1:])
+    assert (found[:, LENGTH:] == -1).all()
+
+
+def test_nobody_begins_a_gesture_that_is_not_asked_for(books, codes) -> None:
+    """Not even where the motion is that before a gesture, or one that a row beside it plays."""
+    memory = filled(books, codes, words(0, 1, 2, 3))
+    asked = cue(words(1, 2), meant=0)
+    asked.meant[1] = True
+    found = made(memory, books, asked, vectors_of(books, codes)[:2, 0])
+    assert (found[0] == -1).all()
+    assert torch.equal(found[1, :, 1:], codes[2, 1:, 1:])
 
 
 def test_words_are_compared_by_what_is_not_in_all_of_them(books, codes) -> None:
-    memory = empty()
     torch.manual_seed(2)
     common = torch.tensor([3.0, 0, 0, 0, 0, 0])
-    words = torch.nn.functional.normalize(
-        common + torch.randn(GESTURES, 1, WORDS).expand(-1, LENGTH, -1), dim=-1
-    )
-    told = replace(cue(0, 1, 2, 3), told=words)
-    memory.learn(told, vectors_of(books, codes)[:, :-1], codes[:, 1:])
-    apart = words[:, 0] - words.mean((0, 1))
-    expected = torch.nn.functional.cosine_similarity(apart[:, None], apart[None], dim=-1)
-    # Of tokens as far into their gesture.
-    found = memory.likeness(told)[:, 0, : GESTURES * LENGTH : LENGTH] / 20
-    assert torch.allclose(found, expected, atol=1e-5)
+    told = functional.normalize(common + torch.randn(GESTURES, WORDS), dim=-1)
+    memory = filled(books, codes, told)
+    apart = told - told.mean(0)
+    expected = functional.cosine_similarity(apart[:, None], apart[None], dim=-1)
+    assert torch.allclose(memory.likeness(cue(told))[:, 0] / 20, expected, atol=1e-5)
 
 
 def test_noise_chooses_among_gestures_that_are_alike(books, codes) -> None:
-    memory = empty()
-    memory.learn(cue(3, 3, 3, 3), vectors_of(books, codes)[:, :-1], codes[:, 1:])
-    likeness, before = memory.likeness(cue(3))[:, 0], torch.zeros(1, PARTS, DIM)
-    drawn = torch.zeros(1, PARTS, LEVELS, dtype=torch.long)
-    found = {
-        tuple(memory.recall(likeness, before, noise[None], drawn).flatten().tolist())
-        for noise in 2 * torch.randn(40, PARTS, CODES)
-    }
-    assert len(found) > 2
+    memory = filled(books, codes, words(3, 3, 3, 3))
+    torch.manual_seed(3)
+    found = made(memory, books, cue(words(*[3] * 40)), torch.zeros(40, PARTS, DIM), noise=2.0)
+    assert len({tuple(row.flatten().tolist()) for row in found[:, 0, 1:]}) > 2
 
 
-def test_the_oldest_make_room(books, codes) -> None:
-    memory = empty(size=2 * LENGTH)
-    before = vectors_of(books, codes)[:, :-1]
-    for gesture in range(GESTURES):
-        memory.learn(cue(gesture), before[gesture, None], codes[gesture, None, 1:])
-    assert int(memory.seen) == GESTURES * LENGTH
-    kept = {int(word) for word in memory.told.argmax(1)}
-    assert kept == {2, 3}
-    assert torch.equal(
-        made(memory, books, cue(3), before[3, None, 0])[..., 1:, :], codes[3, None, 1:, 1:]
-    )
-
-
-def _two_of_four(rank: int, folder: str, before: torch.Tensor, codes: torch.Tensor) -> None:
-    store = dist.FileStore(f"{folder}/meet", 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    memory, mine = empty(size=3 * LENGTH), slice(2 * rank, 2 * rank + 2)
-    for _ in range(2):
-        memory.learn(cue(*range(GESTURES)[mine]), before[mine], codes[mine, 1:])
-    save_file(memory.state_dict(), f"{folder}/{rank}.safetensors")
-    dist.destroy_process_group()
-
-
-def test_every_rank_remembers_what_one_process_would(tmp_path, books, codes) -> None:
-    before, alone = vectors_of(books, codes)[:, :-1], empty(size=3 * LENGTH)
-    for _ in range(2):
-        alone.learn(cue(0, 1, 2, 3), before, codes[:, 1:])
-    torch.multiprocessing.spawn(_two_of_four, (str(tmp_path), before, codes), nprocs=2)
-    for rank in range(2):
-        found = load_file(tmp_path / f"{rank}.safetensors")
-        assert found.keys() == alone.state_dict().keys()
-        assert all(torch.equal(found[name], kept) for name, kept in alone.state_dict().items())
-
-
-def test_tokens_without_meaning_words_or_a_past_are_left(books, codes) -> None:
-    memory, before = empty(), vectors_of(books, codes)[:, :-1]
-    before[:, 1] = 0
-    told = cue(0, 1, 2, 3)
-    words = told.told.clone()
-    told.meant[:, 3] = False
-    words[:, 4] = 0
-    memory.learn(replace(told, told=words), before, codes[:, 1:])
-    assert sorted(memory.since[memory.since >= 0].tolist()) == sorted([0, 2] * GESTURES)
-
-
-def test_who_remembers_nothing_does_what_was_drawn() -> None:
-    memory, drawn = empty(), torch.randint(CODES, (2, PARTS, LEVELS))
-    likeness = memory.likeness(cue(0, 1))[:, 0]
-    noise = torch.randn(2, PARTS, CODES)
-    assert torch.equal(memory.recall(likeness, torch.randn(2, PARTS, DIM), noise, drawn), drawn)
+def test_who_remembers_nothing_does_what_was_drawn(books) -> None:
+    found = made(empty(), books, cue(words(0, 1)), torch.randn(2, PARTS, DIM))
+    assert (found == -1).all()
 
 
 def test_a_cue_is_the_words_of_its_own_gesture() -> None:
-    words = torch.eye(9)[None]  # token by token another word
+    said = torch.eye(9)[None]  # token by token another word
     meaning = torch.tensor([[0, 0, 0, 1, 1, 0, 0, 0, 1.0]])
     leads = torch.tensor([[0, 1, 1, 1, 1, 0, 1, 1, 1]]).bool()
-    found = cue_of(words, meaning, leads, lead=2)
+    found = cue_of(said, meaning, leads, lead=2)
     assert found.since.tolist() == [[0, 0, 1, 2, 3, 0, 0, 1, 2]]
     assert torch.equal(found.meant, leads)
     first = torch.tensor([0, 0, 0, 1, torch.e ** (-1 / 3), 0, 0, 0, 0])
     for token in (1, 2, 3, 4):
         assert torch.allclose(found.told[0, token], first / first.norm())
     for token in (6, 7, 8):
-        assert torch.equal(found.told[0, token], words[0, 8])
+        assert torch.equal(found.told[0, token], said[0, 8])
     assert not found.told[0, [0, 5]].any()
 
 
-@pytest.mark.parametrize("name", ["semges", "semtalk"])
-def test_training_fills_the_memory_with_what_was_meant(generator_task, speech_takes, name) -> None:
-    task = generator_task(name, steps=6)
-    model = train_alone(task, task.config.loop, speech_takes)
-    memory = model.network.memory
-    there = memory.since >= 0
-    assert 0 < int(memory.seen) == int(there.sum())
-    assert torch.allclose(memory.told[there].norm(dim=1), torch.ones(()))
-    batch = a_batch(task, speech_takes)
-    seen = int(memory.seen)
-    task.loss(model.eval(), batch, 0)
-    assert int(memory.seen) == seen, "validation is not learnt from"
+def test_a_gesture_is_of_a_recording_until_hands_are_back_or_set_off_again() -> None:
+    leads = torch.tensor([[1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 1, 0]]).bool()
+    said = torch.eye(14)[None].clone()
+    said[0, 12] = 0  # with this one nothing is said
+    of = cue_of(said, leads.float(), leads, lead=0)
+    vectors = torch.arange(14.0)[:, None, None]
+    codes = torch.arange(14)[:, None, None]
+    # The first began before the recording did.
+    spans = [(5, 8), (8, 11)]
+    for found, (first, last) in zip(gestures_of(of, 2, vectors, codes), spans, strict=True):
+        assert found.codes.flatten().tolist() == list(range(first, last))
+        assert found.before.flatten().tolist() == list(range(first - 1, last - 1))
+        assert torch.equal(found.told, of.told[0, first])
+
+
+def trained(task, takes) -> CodeGenerator:
+    """A generator of random weights, given the gestures of the takes."""
+    model = prepared(task).eval()
+    remember(task, model, takes)
+    return model
 
 
 @pytest.mark.parametrize("name", ["semges", "semtalk"])
-def test_without_labels_or_memory_nothing_is_kept(generator_task, speech_takes, name) -> None:
-    assert prepared(generator_task(name, remembers=0)).network.memory is None
+def test_gestures_of_training_are_remembered_whole(generator_task, speech_takes, name) -> None:
     task = generator_task(name)
-    for label in (0, -1):
-        model, batch = prepared(task), a_batch(task, speech_takes)
-        batch["meaning"] = torch.full_like(batch["meaning"], label)
-        task.loss(model, batch, 0)
-        # What SemTalk's own gate says of takes without labels is remembered as meant.
-        assert int(model.network.memory.seen) == 0 or (name, label) == ("semtalk", -1)
+    model = trained(task, speech_takes)
+    memory, network = model.network.memory, model.network
+    refs = [ref for ref in read_catalog(speech_takes) if ref.split == "train"]
+    labelled, played = 0, set()
+    for ref in refs:
+        take = read_columns(speech_takes, ref, [*model.tokenizer.columns, "semantics"])
+        motion = {
+            n: torch.from_numpy(motion_of(ref, take, n)[None].copy())
+            for n in model.tokenizer.columns
+        }
+        codes = torch.stack(list(model.tokenizer.encode(**motion).values()), dim=2)[0]
+        played |= {
+            tuple(pair.flatten().tolist()) for pair in codes[:, memory.parts].unfold(0, 2, 1)
+        }
+        labelled += sum(
+            not label["label"].startswith(("00_", "01_")) for label in take["semantics"][0].as_py()
+        )
+    # Two that follow closely are one.
+    assert 0.7 * labelled < model.config.gestures <= labelled
+    assert model.config.gesture_tokens == len(memory.codes)
+    begins = (memory.since == 0).nonzero().flatten().tolist()
+    for first, last in pairwise([*begins, len(memory.since)]):
+        assert network.lead < last - first, "from where hands set off until they are back"
+        gesture = memory.codes[first:last].unfold(0, 2, 1)
+        assert {tuple(pair.flatten().tolist()) for pair in gesture} <= played
+    assert torch.allclose(memory.told.norm(dim=1), torch.ones(()))
+
+
+def test_what_is_remembered_is_loaded_again(generator_task, speech_takes, tmp_path) -> None:
+    model = trained(generator_task("semtalk"), speech_takes)
+    save_model(tmp_path / MODEL, model)
+    save_config(model.config, Folder(str(tmp_path)))
+    again = CodeGenerator.from_folder(Folder(str(tmp_path)))
+    assert model.network.memory.state_dict().keys() == again.network.memory.state_dict().keys()
+    for name, kept in model.network.memory.state_dict().items():
+        assert torch.equal(again.network.memory.state_dict()[name], kept)
+
+
+def test_of_many_gestures_some_of_all_takes_are_kept(
+    generator_task, speech_takes, monkeypatch
+) -> None:
+    task, numbers = generator_task("semtalk", remembers=4), count(1.0)
+    parts, levels, dim = 4, 2, 8
+
+    def ten_gestures(*about: object) -> list[Gesture]:
+        told = [torch.full((1,), next(numbers)) for _ in range(10)]
+        return [Gesture(n, torch.zeros(1, parts, dim), torch.zeros(1, parts, levels)) for n in told]
+
+    monkeypatch.setattr("gestray.generators.remember._gestures", ten_gestures)
+    kept = trained(task, speech_takes).network.memory.told.flatten()
+    takes = (int(next(numbers)) - 1) // 10
+    assert takes > 1
+    assert kept.tolist() == [1 + n * 10 * takes // 4 for n in range(4)]
+
+
+def without_labels(takes: Folder, folder: Path) -> Folder:
+    """The same takes, at which no annotator has looked."""
+    import shutil
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shutil.copytree(takes.uri, folder)
+    for file in folder.rglob("*.parquet"):
+        table = pq.read_table(file)
+        if "semantics" in table.column_names:
+            at = table.column_names.index("semantics")
+            nulls = pa.nulls(len(table), table.schema.field(at).type)
+            pq.write_table(
+                table.set_column(at, table.schema.field(at), nulls), file, row_group_size=1
+            )
+    return Folder(str(folder))
+
+
+def test_without_labels_the_gate_of_another_tells_what_is_meant(
+    generator_task, speech_takes, tmp_path
+) -> None:
+    plain = without_labels(speech_takes, tmp_path / "plain")
+    task = generator_task("semtalk")
+    assert trained(task, plain).config.gestures == 0, "a gate that has learnt nothing says nothing"
+    labelled = trained(task, speech_takes)
+    save_model(tmp_path / MODEL, labelled)
+    save_config(labelled.config, Folder(str(tmp_path)))
+    given = replace(task, gate=Folder(str(tmp_path)))
+    with torch.no_grad():
+        for bias, gestures in ((-1e4, False), (0.0, True)):
+            model = prepared(given).eval()
+            model.network.gate.score.weight.mul_(1e3)  # sure of itself, as by chance it is
+            model.network.gate.score.bias.fill_(bias)
+            remember(given, model, plain)
+            assert bool(model.config.gestures) == gestures
+
+
+@pytest.mark.parametrize("name", ["semges", "semtalk"])
+def test_who_is_to_remember_nothing_has_no_memory(generator_task, speech_takes, name) -> None:
+    model = trained(generator_task(name, remembers=0), speech_takes)
+    assert model.network.memory is None and model.config.gestures == 0

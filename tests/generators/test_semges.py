@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gestray.generators.gesture_memory import Cue
+from gestray.generators.gesture_memory import Gesture
 from gestray.generators.layers import vectors_of
 from gestray.generators.network import Noise
 from gestray.generators.semges import Coherence
@@ -75,15 +75,13 @@ def test_the_gesture_nearest_to_what_is_said_is_made_while_something_is_meant(
     gestures, tokens = 3, window.known.shape[1]
     torch.manual_seed(2)
     remembered = torch.randint(size, (gestures, tokens, parts, levels))
-    done = functional.normalize(torch.randn(gestures, 1, network.memory.told.shape[1]), dim=-1)
-    done = done.expand(-1, tokens, -1)
-    since = torch.arange(tokens).expand(gestures, -1)
+    done = functional.normalize(torch.randn(gestures, network.memory.told.shape[1]), dim=-1)
     before = vectors_of(books, remembered).roll(1, dims=1)
-    network.memory.learn(Cue(done, since, since >= 0), before, remembered)
+    model.keep([Gesture(*each) for each in zip(done, before, remembered, strict=True)])
 
     rows = len(window.known)
     monkeypatch.setattr(
-        network.coherence, "said", lambda cue: cue.by(done[1, 0].expand(rows, tokens, -1))
+        network.coherence, "said", lambda cue: cue.by(done[1].expand(*cue.since.shape, -1))
     )
     first, last = model.tokens[0], sum(model.tokens[:2])
     hop = last - first

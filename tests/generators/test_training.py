@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -179,7 +178,7 @@ def test_weights_of_features_are_those_of_what_is_looked_up_by_too(generator_tas
     meaning = torch.tensor([[0.2, 0.9]])
     for weighs in (True, False):
         network = prepared(generator_task("semtalk", weighs_features=weighs)).network
-        network._cue(SimpleNamespace(words=None), meaning, meaning > 0.5)
+        network._cue(None, meaning, meaning > 0.5)
     assert torch.equal(seen[0], meaning) and torch.equal(seen[1], torch.ones(1, 2))
 
 
