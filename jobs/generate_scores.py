@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +40,7 @@ from jobs.training import last_losses, train_with_progress
 
 RESULT = "result.json"
 REPORT = "report.html"
+_UNFINISHED = "unfinished"
 # What a row is scored against and by.
 _JUDGES = {"takes": "takes", "fgd": "fgd", "encoder": "encoder", "index": "index"}
 RECORDED, REBUILT, MEAN = "recorded", "through tokens", "mean pose"
@@ -97,12 +99,13 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
     if found := run.inputs.get("encoder"):
         encoder = EncoderJudge(corpus.takes, corpus.tested, config.split, found)
     judge = Judge(corpus, MotionAutoencoder.from_folder(run.inputs["fgd"].folder), encoder)
-    rows: dict[str, dict[str, Any]] = {RECORDED: judge.scores([corpus.recorded])}
-    rows[MEAN] = judge.scores([corpus.mean_pose()])
-    rows[ONE_CLIP] = judge.scores([corpus.one_clip(seed) for seed in config.seeds])
-    rows[RANDOM] = judge.scores([corpus.random_clips(seed) for seed in config.seeds])
+    rows = _Rows(run.folder)
+    rows.make(RECORDED, lambda: judge.scores([corpus.recorded]))
+    rows.make(MEAN, lambda: judge.scores([corpus.mean_pose()]))
+    rows.make(ONE_CLIP, lambda: judge.scores([corpus.one_clip(s) for s in config.seeds]))
+    rows.make(RANDOM, lambda: judge.scores([corpus.random_clips(s) for s in config.seeds]))
     for name, folder in config.motions.items():
-        rows[name] = judge.scores([corpus.motions_of(name, folder)])
+        rows.make(name, partial(_others_motion, judge, corpus, name, folder))
     by_name: dict[str, list[Artifact]] = {}
     for role, made in generators.items():
         by_name.setdefault(role.partition("@")[0], []).append(made)
@@ -110,6 +113,11 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
     with progress("generate", len(generators) * len(config.seeds)) as track:
         done = 0
         for name, trained in by_name.items():
+            with_strategies = [f"{name} + {strategy}" for strategy in config.strategies]
+            if rows.has(name, *with_strategies):
+                done += len(trained) * len(config.seeds)
+                track(done, name)
+                continue
             runs: list[list[Gesturing]] = []
             for made in trained:
                 model = CodeGenerator.from_folder(made.folder)
@@ -118,24 +126,16 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
                     done += 1
                     track(done, name)
                 rebuilt = f"{REBUILT} ({'+'.join(model.config.tokenizer.parts)})"
-                if rebuilt not in rows:
-                    rows[rebuilt] = judge.scores(
-                        [[Moved(poses) for poses in _rebuilt(model, corpus)]]
-                    )
-            rows[name] = judge.scores(
-                [[Moved(m.poses, m.trans, m.expressions) for m in moved] for moved in runs]
-            )
-            rows[name] |= _gate_scores(runs, corpus.means)
+                rows.make(rebuilt, partial(_through_tokens, judge, corpus, model))
             hop = model.tokens[1] * model.config.tokenizer.frames_per_token
-            rows[name] |= {"seam": seam_ratio([m.poses for m in runs[0]], hop)}
-            for strategy in config.strategies:
-                track(done, f"{name} + {strategy}")
+            rows.make(name, partial(_generated, judge, corpus, runs, hop))
+            for strategy, named in zip(config.strategies, with_strategies, strict=True):
+                track(done, named)
                 assert gestures is not None
                 chooses = gestures.strategy(strategy)
                 given = [with_gestures(gestures, chooses, moved, corpus) for moved in runs]
-                rows[f"{name} + {strategy}"] = judge.scores(
-                    [motions for motions, _ in given], [parts for _, parts in given]
-                )
+                motions, parts = zip(*given, strict=True)
+                rows.make(named, partial(judge.scores, motions, parts))
     synthetic = bool(run.inputs["takes"].manifest.metrics.get("synthetic"))
     result: dict[str, Any] = {
         "split": config.split,
@@ -144,19 +144,59 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
         "takes": len(corpus.tested),
         "smplx_model": config.smplx_model is not None,
         "beats": config.beats.model_dump(),
-        "rows": rows,
+        "rows": rows.made,
     }
     run.folder.write_bytes(json.dumps(result, indent=2).encode(), RESULT)
     report = GenerationReport(title=config.title, provenance=stages, **result)
     run.folder.write_bytes(render(report).encode(), REPORT)
     flat = {
         f"{name}.{key}": value
-        for name, scores in rows.items()
+        for name, scores in rows.made.items()
         for key, value in scores.items()
         if isinstance(value, float)
     }
     takes = len(corpus.tested)
+    rows.forget()
     return StageResult(takes, takes, 0, {**flat, "synthetic": synthetic})
+
+
+class _Rows:
+    """Rows of the table, kept as they are made: an evaluation that was cut off goes on."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.kept = folder.child(_UNFINISHED)
+        self.made: dict[str, dict[str, Any]] = {}
+        if self.kept.exists(RESULT):
+            self.made = json.loads(self.kept.read_bytes(RESULT))
+
+    def has(self, *names: str) -> bool:
+        return all(name in self.made for name in names)
+
+    def make(self, name: str, scores: Callable[[], dict[str, Any]]) -> None:
+        """Add a row, unless it is there."""
+        if name not in self.made:
+            self.made[name] = scores()
+            self.kept.write_bytes(json.dumps(self.made).encode(), RESULT)
+
+    def forget(self) -> None:
+        """All is in the result now."""
+        self.kept.delete()
+
+
+def _others_motion(judge: Judge, corpus: Corpus, name: str, folder: str) -> dict[str, Any]:
+    return judge.scores([corpus.motions_of(name, folder)])
+
+
+def _through_tokens(judge: Judge, corpus: Corpus, model: CodeGenerator) -> dict[str, Any]:
+    return judge.scores([[Moved(poses) for poses in _rebuilt(model, corpus)]])
+
+
+def _generated(
+    judge: Judge, corpus: Corpus, runs: Sequence[Sequence[Gesturing]], hop: int
+) -> dict[str, Any]:
+    moved = [[Moved(m.poses, m.trans, m.expressions) for m in run] for run in runs]
+    scores = judge.scores(moved) | _gate_scores(runs, corpus.means)
+    return scores | {"seam": seam_ratio([m.poses for m in runs[0]], hop)}
 
 
 def _recorded_gestures(run: StageRun[ScoresConfig]) -> RecordedGestures | None:
@@ -271,5 +311,6 @@ SCORES = Stage(
     needs=_JUDGES,
     optional=frozenset({"encoder", "index"}),
     others="generator",
+    resumes=True,
     fingerprint=fingerprint,
 )

@@ -23,8 +23,8 @@ from tests.generators.artifacts import copied, given
 
 
 @pytest.fixture(scope="module")
-def rows(speech_takes, generator_task, tmp_path_factory):
-    """Rows of an evaluation of two untrained runs of one method."""
+def evaluate(speech_takes, generator_task, tmp_path_factory):
+    """An evaluation of two untrained runs of one method, by the name of its artifact: its rows."""
     store = Folder(str(tmp_path_factory.mktemp("scores")))
 
     def keep(model, config):
@@ -44,8 +44,31 @@ def rows(speech_takes, generator_task, tmp_path_factory):
             store, "generator", f"untrained-{run}", keep(model, model.config)
         )
     config = ScoresConfig(split="train", resamples=20)
-    report = run_stage(SCORES, store, "scores", config, inputs)
-    return scores_of(report.artifact.folder)["rows"]
+
+    def rows(name):
+        report = run_stage(SCORES, store, name, config, inputs)
+        assert not report.artifact.folder.exists("unfinished")
+        return scores_of(report.artifact.folder)["rows"]
+
+    return rows
+
+
+@pytest.fixture(scope="module")
+def rows(evaluate):
+    return evaluate("scores")
+
+
+def test_an_evaluation_that_is_cut_off_goes_on_where_it_was(evaluate, rows, monkeypatch):
+    def cut_off(*about):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("jobs.generate_scores._gate_scores", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate("cut off")
+    # What was scored is not scored again.
+    monkeypatch.setattr("jobs.generation_metrics.Corpus.random_clips", cut_off)
+    assert evaluate("cut off") == rows
 
 
 def test_recorded_motion_is_at_no_distance_and_keeps_its_promises(rows):
