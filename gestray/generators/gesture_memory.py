@@ -183,12 +183,15 @@ class GestureMemory(nn.Module):
             likeness_BG: of the token; None: no row is to begin a gesture.
             before_BPD: vectors of the token before.
             gumbel_BPS: noise of the draw; gestures remembered share that of the first part's codes.
-            drawn_BPL: what is done where nothing is remembered, and by other parts.
+            drawn_BPL: what is done where nothing is remembered, and by other parts; the very
+                same is returned where nothing at all is recalled.
         """
         if not len(self.since):
             return drawn_BPL
         before_BC = before_BPD[:, self.parts].flatten(1)
         chosen_B, recalls_B = self._next(before_BC)
+        if likeness_BG is None and not recalls_B.any():
+            return drawn_BPL
         if likeness_BG is not None:
             # Without products of matrices: one row of them is slower, and the same is not quite 0.
             apart_BN = torch.cdist(

@@ -243,6 +243,12 @@ def look_up(books_PSD: Tensor, codes: Tensor) -> Tensor:
 
 
 def vectors_of(books_LPSD: Tensor, codes_BKPL: Tensor) -> Tensor:
-    """Sums over the levels (B, K, P, D) of the codes' vectors."""
-    levels = zip(books_LPSD, codes_BKPL.unbind(-1), strict=True)
-    return torch.stack([look_up(books, codes) for books, codes in levels]).sum(0)
+    """Sums over the levels (B, K, P, D) of the codes' vectors.
+
+    To the bit those that `CodeHeads.draw` gives: level by level.
+    """
+    coarse, *finer = zip(books_LPSD, codes_BKPL.unbind(-1), strict=True)
+    vectors = look_up(*coarse)
+    for books_PSD, codes_BKP in finer:
+        vectors = vectors + look_up(books_PSD, codes_BKP)
+    return vectors

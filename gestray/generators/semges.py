@@ -152,8 +152,9 @@ class SemGes(nn.Module):
             hidden_BPW, given = hidden_BKPW[:, first + number], before_BPD
             drawn, before_BPD = self.heads.draw(hidden_BPW, given, books, *chance)
             if recall is not None:
-                drawn = recall(number, given, chance[0], drawn)
-                before_BPD = vectors_of(books, drawn[:, None])[:, 0]
+                recalled = recall(number, given, chance[0], drawn)
+                if recalled is not drawn:
+                    drawn, before_BPD = recalled, vectors_of(books, recalled[:, None])[:, 0]
             codes.append(drawn)
         of_asked = None if meaning_BK is None else meaning_BK[:, asked]
         return Answer(torch.stack(codes, dim=1), of_asked)

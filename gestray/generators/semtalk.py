@@ -141,8 +141,9 @@ class SemTalk(nn.Module):
                 drawn = torch.where(takes_B11, meant, drawn)
                 vectors = torch.where(takes_B11, meant_vectors, vectors)
             if recall is not None:
-                drawn = recall(number, before_BPD, chance[0], drawn)
-                vectors = vectors_of(books, drawn[:, None])[:, 0]
+                recalled = recall(number, before_BPD, chance[0], drawn)
+                if recalled is not drawn:
+                    drawn, vectors = recalled, vectors_of(books, recalled[:, None])[:, 0]
             before_BPD = vectors
             codes.append(drawn)
         return Answer(torch.stack(codes, dim=1), moves.meaning[:, asked])

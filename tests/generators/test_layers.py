@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gestray.generators.layers import CodeHeads, look_up, with_preparation
+from gestray.generators.layers import CodeHeads, look_up, vectors_of, with_preparation
 from gestray.generators.network import Lesson
 
 PARTS, CODES, DIM, WIDTH = 2, 8, 3, 16
@@ -56,6 +56,8 @@ def test_drawn_finer_codes_are_those_nearest_to_what_is_foreseen() -> None:
         codes, found = heads.draw(hidden, before[:6], books, *none)
         known = heads.known(hidden, before[:6])
         assert torch.equal(codes[..., 0], heads.logits(known).argmax(-1))
+        # To the bit: by that a gesture that is begun is known.
+        assert torch.equal(found, vectors_of(books, codes[:, None])[:, 0])
         left = heads.left_out(known, before[:6], look_up(books[0], codes[..., 0]))
     for level in range(1, 4):
         for part in range(PARTS):
