@@ -97,23 +97,35 @@ class Gesture:
     codes: Tensor
 
 
-def gestures_of(cue: Cue, trail: int, vectors_KPD: Tensor, codes_KPL: Tensor) -> Iterator[Gesture]:
-    """The gestures of one recording of which something is told.
+def gestures_of(
+    told_KC: Tensor,
+    meaning_K: Tensor,
+    leads_K: Tensor,
+    around: tuple[int, int],
+    vectors_KPD: Tensor,
+    codes_KPL: Tensor,
+) -> Iterator[Gesture]:
+    """The gestures of one recording of which something is told, as `cue_of` would tell of them.
 
     One that begins with the recording is left out: what came before it is not known.
 
     Args:
-        cue: of the recording (1, K, …).
-        trail: tokens from where meaning ends to where hands are back, or set off again.
+        told_KC: as of `cue_of`.
+        meaning_K: as of `cue_of`.
+        leads_K: as of `cue_of`.
+        around: tokens from where hands set off to where meaning begins, and from where it ends to
+            where hands are back, or set off again.
         vectors_KPD: of its tokens.
         codes_KPL: of its tokens.
     """
-    meant_K = cue.meant[0].numpy()
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], meant_K, [0]]).astype(int)))
+    lead, trail = around
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], leads_K.numpy(), [0]]).astype(int)))
     begins, ends = edges[::2], edges[1::2]
-    nexts = np.append(begins, len(meant_K))[1:]
+    nexts = np.append(begins, len(leads_K))[1:]
     for first, end, following in zip(begins, ends, nexts, strict=True):
-        told_C = cue.told[0, first]
+        late_K = (torch.arange(end - first) - lead).clamp(min=0)
+        weight_K = meaning_K[first:end] * torch.exp(-late_K / _FADES)
+        told_C = functional.normalize(weight_K @ told_KC[first:end], dim=-1)
         if first and told_C.any():
             span = slice(first, min(end + trail, following))
             before = slice(span.start - 1, span.stop - 1)

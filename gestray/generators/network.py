@@ -11,7 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from gestray.generators.gesture_memory import Cue, GestureMemory
+from gestray.generators.gesture_memory import GestureMemory
 from gestray.generators.heard import Heard, Window
 
 
@@ -86,6 +86,7 @@ class Network(Protocol):
 
     heard: Heard
     memory: GestureMemory | None
+    lead: int
     trail: int
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
@@ -97,11 +98,11 @@ class Network(Protocol):
     def gate_of(self, window: Window) -> Tensor | None:
         """How much each token means (B, K), in [0, 1]; None: there is no gate that learns."""
 
-    def cue_of_recorded(self, words_BKC: Tensor, motion_BKPD: Tensor, means_BK: Tensor) -> Cue:
-        """What gestures of a recording are looked up by.
+    def told_of(self, words: Tensor, motion: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+        """What recorded gestures are looked up by (…, K, C), and how much each token counts.
 
         Args:
-            words_BKC: vectors of the words said.
-            motion_BKPD: vectors of what was done.
-            means_BK: how much each token means.
+            words: vectors of the words said (…, K, C).
+            motion: vectors of what was done (…, K, P, D).
+            means: how much each token means (…, K).
         """

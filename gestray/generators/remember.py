@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gestray.generators.gesture_memory import Gesture, gestures_of
 from gestray.generators.heard import Window
-from gestray.generators.layers import vectors_of
+from gestray.generators.layers import vectors_of, with_preparation
 from gestray.generators.model import CodeGenerator
 from gestray.generators.task import GeneratorTask, token_meaning
 from gestray.generators.windows import SpeechWindows, meaning_of, words_of
@@ -95,8 +95,11 @@ def _gestures(
     about, spoken = words_of(ref)
     row_1T, vocabulary = word_rows(about[None, frames, 0], [spoken])
     words_1KC = network.heard.tokens_of_words(row_1T, model.word_vectors(vocabulary))
-    cue = network.cue_of_recorded(words_1KC, vectors_1KPD, means_K[None])
-    yield from gestures_of(cue, network.trail, vectors_1KPD[0], codes_1KPL[0])
+    told_KC, counts_K = network.told_of(words_1KC[0], vectors_1KPD[0], means_K)
+    threshold = model.config.generator.method.threshold
+    leads_K = with_preparation(means_K[None], network.lead)[0] > threshold
+    around = network.lead, network.trail
+    yield from gestures_of(told_KC, counts_K, leads_K, around, vectors_1KPD[0], codes_1KPL[0])
 
 
 def _labelled(

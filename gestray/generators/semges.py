@@ -189,10 +189,9 @@ class SemGes(nn.Module):
     def gate_of(self, window: Window) -> Tensor | None:
         return None if self.gate is None else self.gate(window).sigmoid()
 
-    def cue_of_recorded(self, words_BKC: Tensor, motion_BKPD: Tensor, means_BK: Tensor) -> Cue:
+    def told_of(self, words: Tensor, motion: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         assert self.coherence is not None
-        leads_BK = with_preparation(means_BK, self.lead) > self.method.threshold
-        return cue_of(self.coherence.done(motion_BKPD), means_BK, leads_BK, self.lead)
+        return self.coherence.done(motion), means
 
     def _coherence(self, coherence: Coherence, window: Window, lesson: Lesson) -> Tensor:
         """Of the latest moment of each window with a gesture."""

@@ -26,7 +26,7 @@ from torch.nn import functional
 from gestray.corpora.take import FPS
 from gestray.generators.config import SemTalkConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
-from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, Recall, cue_of
+from gestray.generators.gesture_memory import GESTURING, GestureMemory, Recall, cue_of
 from gestray.generators.heard import HeardAndDone, Window
 from gestray.generators.layers import Blocks, CodeHeads, vectors_of, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
@@ -129,8 +129,9 @@ class SemTalk(nn.Module):
         asked = slice(first, last)
         recall = None
         if self.memory is not None:
-            cue = self._cue(moves.words, moves.meaning, takes_BK)[:, asked]
-            recall = Recall(self.memory, cue)
+            counts_BK = self._counts(moves.meaning)
+            cue = cue_of(moves.words, counts_BK, takes_BK, self.lead)
+            recall = Recall(self.memory, cue[:, asked])
         before_BPD, codes = window.before(first), []
         for number, chance in enumerate(noise.of_tokens()):
             token, given = first + number, (before_BPD, books, *chance)
@@ -175,14 +176,12 @@ class SemTalk(nn.Module):
     def gate_of(self, window: Window) -> Tensor | None:
         return self.gate(window).sigmoid() if self.method.gate == "learnt" else None
 
-    def cue_of_recorded(self, words_BKC: Tensor, motion_BKPD: Tensor, means_BK: Tensor) -> Cue:
-        leads_BK = with_preparation(means_BK, self.lead) > self.method.threshold
-        return self._cue(words_BKC, means_BK, leads_BK)
+    def told_of(self, words: Tensor, motion: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+        return words, self._counts(means)
 
-    def _cue(self, words_BKC: Tensor, meaning_BK: Tensor, leads_BK: Tensor) -> Cue:
-        """What gestures are looked up by: words, weighted by how much is meant with them."""
-        weight_BK = meaning_BK if self.method.weighs_features else torch.ones_like(meaning_BK)
-        return cue_of(words_BKC, weight_BK, leads_BK, self.lead)
+    def _counts(self, meaning: Tensor) -> Tensor:
+        """How much the words of each token count where gestures are looked up."""
+        return meaning if self.method.weighs_features else torch.ones_like(meaning)
 
     def _rhythm(self, base_BKPW: Tensor, rhythm_BKW: Tensor) -> Tensor:
         """InfoNCE of motion against rhythm: tokens within their clip, and clips in the batch."""

@@ -10,6 +10,8 @@ import torch
 from torch.nn import functional
 
 from gestray.errors import UserError
+from gestray.generators.contract import Speech
+from gestray.generators.gesture_memory import cue_of
 from gestray.generators.model import CodeGenerator
 from gestray.generators.task import GeneratorTask, _take_gate
 from gestray.store import Folder
@@ -171,15 +173,22 @@ def test_weights_of_losses_are_those_of_the_gate_too(generator_task, speech_take
 
 
 def test_weights_of_features_are_those_of_what_is_looked_up_by_too(generator_task, monkeypatch):
+    """In use as in what is remembered."""
     seen = []
-    monkeypatch.setattr(
-        "gestray.generators.semtalk.cue_of", lambda *told: seen.append(told[1]) or told
-    )
-    meaning = torch.tensor([[0.2, 0.9]])
-    for weighs in (True, False):
-        network = prepared(generator_task("semtalk", weighs_features=weighs)).network
-        network._cue(None, meaning, meaning > 0.5)
-    assert torch.equal(seen[0], meaning) and torch.equal(seen[1], torch.ones(1, 2))
+
+    def cue_seen(words, counts, *of):
+        seen.append(counts)
+        return cue_of(words, counts, *of)
+
+    monkeypatch.setattr("gestray.generators.semtalk.cue_of", cue_seen)
+    meaning, words = torch.tensor([0.2, 0.9]), torch.randn(2, 8)
+    for weighs, counted in ((True, meaning), (False, torch.ones(2))):
+        model = prepared(generator_task("semtalk", weighs_features=weighs)).eval()
+        told, counts = model.network.told_of(words, torch.zeros(2, 1, 1), meaning)
+        assert torch.equal(told, words) and torch.equal(counts, counted)
+        model.generate(Speech(torch.randn(16_000).numpy(), ()))
+    (weighed, *_), (alike, *_) = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert not (weighed == 1).any() and (alike == 1).all()
 
 
 def test_a_gate_hears_other_words_each_time_it_learns(generator_task, speech_takes):
