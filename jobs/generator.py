@@ -81,7 +81,7 @@ def _train(run: StageRun[GeneratorTraining]) -> StageResult:
     from safetensors.torch import load
 
     from gestray.generators.model import CodeGenerator
-    from gestray.generators.remember import remember
+    from gestray.generators.remember import remember, taught_by
     from gestray.generators.task import GeneratorTask
     from gestray.training.checkpoint import MODEL, model_bytes, save_config
 
@@ -115,8 +115,10 @@ def _train(run: StageRun[GeneratorTraining]) -> StageResult:
         model = task.build()
         assert isinstance(model, CodeGenerator)
         model.load_state_dict(load(run.folder.read_bytes(MODEL)))
-        with progress("remember gestures", 1) as track:
-            remember(task, model, takes.folder, lambda done, total: track(done / total))
+        if model.network.memory is not None:
+            refs = taught_by(task, takes.folder)
+            with progress("remember gestures of takes", len(refs)) as track:
+                remember(task, model, takes.folder, refs, track)
         run.folder.write_bytes(model_bytes(model), MODEL)
         save_config(model.config, run.folder)
         remembered["gestures"] = model.config.gestures

@@ -74,6 +74,11 @@ class MeaningConfig(Config):
     retraction_s: float = Field(24 / 30, ge=0)
     remembers: int = Field(2048, ge=0)
 
+    def around(self, frames_per_token: int) -> tuple[int, int]:
+        """Tokens of a gesture before it means something, and after."""
+        per_s = FPS / frames_per_token
+        return round(self.preparation_s * per_s), round(self.retraction_s * per_s)
+
 
 class SemGesConfig(MeaningConfig):
     """SemGes (Liu et al. 2025): speech and speaker attend to themselves, and to the text.

@@ -138,7 +138,6 @@ class GestureMemory(nn.Module):
     told: Tensor
     usual: Tensor
     before: Tensor
-    mark: Tensor
     since: Tensor
     gesture: Tensor
     codes: Tensor
@@ -152,7 +151,6 @@ class GestureMemory(nn.Module):
         self.register_buffer("told", torch.zeros(count, width))
         self.register_buffer("usual", torch.zeros(width))
         self.register_buffer("before", torch.zeros(tokens, of_parts * tokenizer.code_dim))
-        self.register_buffer("mark", torch.zeros(tokens))
         self.register_buffer("since", torch.zeros(tokens, dtype=torch.long))
         self.register_buffer("gesture", torch.zeros(tokens, dtype=torch.long))
         self.register_buffer("codes", torch.zeros(tokens, of_parts, levels, dtype=torch.long))
@@ -165,20 +163,17 @@ class GestureMemory(nn.Module):
         lengths = torch.tensor([len(gesture.codes) for gesture in gestures])
         self.gesture = torch.arange(len(gestures)).repeat_interleave(lengths)
         self.since = torch.cat([torch.arange(int(length)) for length in lengths])
-        self.told = torch.stack([gesture.told for gesture in gestures])
-        self.usual = self.told.mean(0)
+        told_GC = torch.stack([gesture.told for gesture in gestures])
+        self.usual = told_GC.mean(0)
+        self.told = functional.normalize(told_GC - self.usual, dim=-1)
         self.before = torch.cat([g.before[:, self.parts].flatten(1) for g in gestures])
-        self.mark = self.before[:, 0].clone()
         self.codes = torch.cat([gesture.codes[:, self.parts] for gesture in gestures])
         self.spread = self.before.var(0, unbiased=False).sum().clamp(min=1e-6)
 
     def likeness(self, cue: Cue) -> Tensor:
         """How much what is told of each token speaks for each gesture remembered (B, K, G)."""
-        # Cosines of what is told by how it differs from the usual.
-        asked_BKC, kept_GC = (
-            functional.normalize(told - self.usual, dim=-1) for told in (cue.told, self.told)
-        )
-        return _TOLD * asked_BKC @ kept_GC.T
+        # Cosines of what is told by how it differs from the usual, as those kept do.
+        return _TOLD * functional.normalize(cue.told - self.usual, dim=-1) @ self.told.T
 
     def recall(
         self,
@@ -225,7 +220,7 @@ class GestureMemory(nn.Module):
     def _next(self, before_BC: Tensor) -> tuple[Tensor, Tensor]:
         """The token (B,) that goes on with a remembered gesture, and whether there is one (B,)."""
         # One number tells nearly all of them apart.
-        maybe_BN = (before_BC[:, :1] == self.mark) & (self.since > 0)
+        maybe_BN = (before_BC[:, :1] == self.before[:, 0]) & (self.since > 0)
         row, token = maybe_BN.nonzero(as_tuple=True)
         same = (self.before[token] == before_BC[row]).all(-1)
         chosen_B = torch.zeros(len(before_BC), dtype=torch.long, device=token.device)

@@ -86,8 +86,6 @@ class Network(Protocol):
 
     heard: Heard
     memory: GestureMemory | None
-    lead: int
-    trail: int
 
     def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
         """Codes of the tokens `first` to `last`, exclusive."""

@@ -8,7 +8,7 @@ Shapes: K tokens of a take, W windows, P parts, L levels, C width of a word's ve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -27,12 +27,19 @@ from gestray.views.catalog import TakeRef, read_catalog, read_columns
 from gestray.views.windows import Windows, motion_of
 
 
+def taught_by(task: GeneratorTask, takes: Folder) -> list[TakeRef]:
+    """The takes that training has windows of."""
+    windows = _windows(task)
+    return [ref for ref in read_catalog(takes) if windows.count(ref)]
+
+
 @torch.no_grad()
 def remember(
     task: GeneratorTask,
     model: CodeGenerator,
     takes: Folder,
-    on_take: Callable[[int, int], None] = lambda done, total: None,
+    refs: Sequence[TakeRef],
+    on_take: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Give a trained generator the gestures with a meaning of the takes that it learnt from.
 
@@ -42,15 +49,13 @@ def remember(
 
     Args:
         task: that the generator was trained by.
-        model: on the CPU; it is changed, and so is its config.
+        model: on the CPU, with a memory; it is changed, and so is its config.
         takes: of training.
-        on_take: told how many takes are done, and of how many.
+        refs: of them, as `taught_by` has it.
+        on_take: told how many takes are done.
     """
     model.eval()
-    if model.network.memory is None:
-        return
-    windows = Windows(task.config.windows(), "train")
-    refs = [ref for ref in read_catalog(takes) if windows.count(ref)]
+    windows = _windows(task)
     found: dict[str, list[Gesture]] = {}
     unlabelled: list[TakeRef] = []
     for ref in refs:
@@ -60,7 +65,7 @@ def remember(
             unlabelled.append(ref)
         else:
             found[ref.take_id] = list(_gestures(model, ref, take, windows, means_K))
-            on_take(len(found), len(refs))
+            on_take(len(found))
     learnt = task.gate is not None or len(found) > 0
     for ref in unlabelled:
         found[ref.take_id] = []
@@ -70,13 +75,17 @@ def remember(
             means_K = _as_the_gate_says(task, model, hops, ref, take)
             if means_K is not None:
                 found[ref.take_id] = list(_gestures(model, ref, take, windows, means_K))
-        on_take(len(found), len(refs))
+        on_take(len(found))
     gestures = [gesture for ref in refs for gesture in found[ref.take_id]]
     most = task.config.model.method.remembers
     if len(gestures) > most:
         gestures = [gestures[n * len(gestures) // most] for n in range(most)]
     if gestures:
         model.keep(gestures)
+
+
+def _windows(task: GeneratorTask) -> Windows:
+    return Windows(task.config.windows(), "train")
 
 
 def _gestures(
@@ -96,9 +105,9 @@ def _gestures(
     row_1T, vocabulary = word_rows(about[None, frames, 0], [spoken])
     words_1KC = network.heard.tokens_of_words(row_1T, model.word_vectors(vocabulary))
     told_KC, counts_K = network.told_of(words_1KC[0], vectors_1KPD[0], means_K)
-    threshold = model.config.generator.method.threshold
-    leads_K = with_preparation(means_K[None], network.lead)[0] > threshold
-    around = network.lead, network.trail
+    method = model.config.generator.method
+    around = method.around(model.config.tokenizer.frames_per_token)
+    leads_K = with_preparation(means_K[None], around[0])[0] > method.threshold
     yield from gestures_of(told_KC, counts_K, leads_K, around, vectors_1KPD[0], codes_1KPL[0])
 
 

@@ -30,7 +30,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gestray.corpora.take import FPS
 from gestray.encoders.objectives.contrastive import cosines, info_nce
 from gestray.generators.config import SemGesConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
@@ -117,9 +116,7 @@ class SemGes(nn.Module):
         self.heads = CodeHeads(
             parts, tokenizer.quantizers, tokenizer.codebook_size, tokenizer.code_dim, width
         )
-        per_s = FPS / tokenizer.frames_per_token
-        self.lead = round(self.method.preparation_s * per_s)
-        self.trail = round(self.method.retraction_s * per_s)
+        self.lead, _ = self.method.around(tokenizer.frames_per_token)
         gesturing = [n for n, name in enumerate(tokenizer.parts) if name in GESTURING]
         self.coherence: Coherence | None = None
         if self.method.coherence and gesturing:

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gestray.corpora.take import FPS
 from gestray.generators.config import SemTalkConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
 from gestray.generators.gesture_memory import GESTURING, GestureMemory, Recall, cue_of
@@ -71,9 +70,7 @@ class SemTalk(nn.Module):
         assert isinstance(generator.method, SemTalkConfig)
         self.method = generator.method
         width, layers, parts = generator.width, self.method.layers, tokenizer.parts
-        per_s = FPS / tokenizer.frames_per_token
-        self.lead = round(self.method.preparation_s * per_s)
-        self.trail = round(self.method.retraction_s * per_s)
+        self.lead, _ = self.method.around(tokenizer.frames_per_token)
         sizes = (tokens, width, generator.heads, generator.dropout)
         self.turns = sorted(
             range(len(parts)),

@@ -21,7 +21,7 @@ from gestray.generators.gesture_memory import (
 )
 from gestray.generators.layers import vectors_of
 from gestray.generators.model import CodeGenerator
-from gestray.generators.remember import remember
+from gestray.generators.remember import remember, taught_by
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerConfig
 from gestray.training.checkpoint import MODEL, save_config, save_model
@@ -180,7 +180,7 @@ def test_a_gesture_is_of_a_recording_until_hands_are_back_or_set_off_again() -> 
 def trained(task, takes) -> CodeGenerator:
     """A generator of random weights, given the gestures of the takes."""
     model = prepared(task).eval()
-    remember(task, model, takes)
+    remember(task, model, takes, taught_by(task, takes))
     return model
 
 
@@ -232,11 +232,11 @@ def test_of_many_gestures_some_of_all_takes_are_kept(
     parts, levels, dim = 4, 2, 8
 
     def ten_gestures(*about: object) -> list[Gesture]:
-        told = [torch.full((1,), next(numbers)) for _ in range(10)]
-        return [Gesture(n, torch.zeros(1, parts, dim), torch.zeros(1, parts, levels)) for n in told]
+        number = [torch.full((1, parts, levels), next(numbers)) for _ in range(10)]
+        return [Gesture(torch.zeros(1), torch.zeros(1, parts, dim), codes) for codes in number]
 
     monkeypatch.setattr("gestray.generators.remember._gestures", ten_gestures)
-    kept = trained(task, speech_takes).network.memory.told.flatten()
+    kept = trained(task, speech_takes).network.memory.codes[:, 0, 0]
     takes = (int(next(numbers)) - 1) // 10
     assert takes > 1
     assert kept.tolist() == [1 + n * 10 * takes // 4 for n in range(4)]
@@ -276,11 +276,10 @@ def test_without_labels_the_gate_of_another_tells_what_is_meant(
             model = prepared(given).eval()
             model.network.gate.score.weight.mul_(1e3)  # sure of itself, as by chance it is
             model.network.gate.score.bias.fill_(bias)
-            remember(given, model, plain)
+            remember(given, model, plain, taught_by(given, plain))
             assert bool(model.config.gestures) == gestures
 
 
 @pytest.mark.parametrize("name", ["semges", "semtalk"])
-def test_who_is_to_remember_nothing_has_no_memory(generator_task, speech_takes, name) -> None:
-    model = trained(generator_task(name, remembers=0), speech_takes)
-    assert model.network.memory is None and model.config.gestures == 0
+def test_who_is_to_remember_nothing_has_no_memory(generator_task, name) -> None:
+    assert prepared(generator_task(name, remembers=0)).network.memory is None
