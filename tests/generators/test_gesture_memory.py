@@ -123,6 +123,19 @@ def test_nobody_begins_a_gesture_that_is_not_asked_for(books, codes) -> None:
     assert torch.equal(found[1, :, 1:], codes[2, 1:, 1:])
 
 
+def test_words_change_a_gesture_while_it_is_meant_and_no_longer(books, codes) -> None:
+    """Of two side by side, of which only the second is still meant when other words come."""
+    memory = filled(books, codes, words(0, 1, 2, 3))
+    asked = cue(words(0, 0))
+    told, meant = asked.told.clone(), asked.meant.clone()
+    told[:, 1:] = words(3)[0]
+    meant[0, 1:] = False
+    found = made(memory, books, replace(asked, told=told, meant=meant), torch.zeros(2, PARTS, DIM))
+    assert torch.equal(found[0, :, 1:], codes[0, 1:, 1:])
+    assert torch.equal(found[1, :1, 1:], codes[0, 1:2, 1:])
+    assert torch.equal(found[1, 1:, 1:], codes[3, 2:, 1:])
+
+
 def test_words_are_compared_by_what_is_not_in_all_of_them(books, codes) -> None:
     torch.manual_seed(2)
     common = torch.tensor([3.0, 0, 0, 0, 0, 0])
@@ -266,17 +279,17 @@ def test_without_labels_the_gate_of_another_tells_what_is_meant(
 ) -> None:
     plain = without_labels(speech_takes, tmp_path / "plain")
     task = generator_task("semtalk")
-    assert trained(task, plain).config.gestures == 0, "a gate that has learnt nothing says nothing"
     labelled = trained(task, speech_takes)
     save_model(tmp_path / MODEL, labelled)
     save_config(labelled.config, Folder(str(tmp_path)))
     given = replace(task, gate=Folder(str(tmp_path)))
     with torch.no_grad():
-        for bias, gestures in ((-1e4, False), (0.0, True)):
-            model = prepared(given).eval()
+        # The last has learnt from nobody.
+        for of, bias, gestures in ((given, -1e4, False), (given, 0.0, True), (task, 0.0, False)):
+            model = prepared(of).eval()
             model.network.gate.score.weight.mul_(1e3)  # sure of itself, as by chance it is
             model.network.gate.score.bias.fill_(bias)
-            remember(given, model, plain, taught_by(given, plain))
+            remember(of, model, plain, taught_by(of, plain))
             assert bool(model.config.gestures) == gestures
 
 
