@@ -33,7 +33,6 @@ from gestray.corpora.synthetic import write_corpus
 from gestray.generators.config import TrainedGenerator, preset
 from gestray.generators.contract import Speech
 from gestray.generators.gesture_memory import Gesture
-from gestray.generators.layers import vectors_of
 from gestray.generators.model import CodeGenerator
 from gestray.generators.session import Session
 from gestray.generators.words import most_said, spoken_form
@@ -70,9 +69,9 @@ def generator(name: str, windows: Batch, vocabulary: tuple[str, ...]) -> CodeGen
 def remember_anything(model: CodeGenerator) -> None:
     """Gestures of random codes, told at random."""
     assert model.network.memory is not None
-    levels, parts, size, _ = model.books.shape
+    levels, parts, size, _ = model.books.vectors.shape
     codes = torch.randint(size, (GESTURES, TOKENS, parts, levels))
-    before = vectors_of(model.books, codes).roll(1, dims=1)
+    before = model.books.sums(codes).roll(1, dims=1)
     told = functional.normalize(torch.randn(GESTURES, model.network.memory.told.shape[1]), dim=-1)
     model.keep([Gesture(*each) for each in zip(told, before, codes, strict=True)])
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gestray.generators.codebooks import Codebooks
 from gestray.generators.network import Lesson
 from gestray.training.distributed import gather
 
@@ -173,7 +174,7 @@ class CodeHeads(nn.Module):
         lost_BKP = functional.cross_entropy(
             logits.flatten(0, 2), codes_BKP.flatten(), reduction="none"
         ).view(codes_BKP.shape)
-        coarse = look_up(lesson.books[0], codes_BKP)
+        coarse = lesson.books.look_up(0, codes_BKP)
         rest = lesson.vectors - coarse
         if self.left_out is not None:
             error_BKP = (self.left_out(known, lesson.before, coarse) - rest).square().mean(-1)
@@ -183,7 +184,7 @@ class CodeHeads(nn.Module):
             return lost_BK.mean()
         return (lost_BK * weight_BK).sum() / weight_BK.sum().clamp(min=1e-6)
 
-    def likeliest(self, hidden: Tensor, before: Tensor, books_LPSD: Tensor) -> Tensor:
+    def likeliest(self, hidden: Tensor, before: Tensor, books: Codebooks) -> Tensor:
         """Vectors (…, P, D) of the likeliest tokens, with the gradients of all codes' means.
 
         Straight through (Bengio et al. 2013).
@@ -191,7 +192,7 @@ class CodeHeads(nn.Module):
         known = self.known(hidden, before)
         likely = self.logits(known).softmax(-1)
         hard = functional.one_hot(likely.argmax(-1), likely.shape[-1]).to(likely.dtype)
-        coarse = _each(hard + likely - likely.detach(), books_LPSD[0])
+        coarse = _each(hard + likely - likely.detach(), books.vectors[0])
         if self.left_out is None:
             return coarse
         return coarse + self.left_out(known, before, coarse)
@@ -200,7 +201,7 @@ class CodeHeads(nn.Module):
         self,
         hidden_BPW: Tensor,
         before_BPD: Tensor,
-        books_LPSD: Tensor,
+        books: Codebooks,
         gumbel_BPS: Tensor,
         normal_BPD: Tensor,
     ) -> tuple[Tensor, Tensor]:
@@ -211,14 +212,13 @@ class CodeHeads(nn.Module):
         """
         known = self.known(hidden_BPW, before_BPD)
         codes = [(self.logits(known) + gumbel_BPS).argmax(-1)]
-        vectors = look_up(books_LPSD[0], codes[0])
+        vectors = books.look_up(0, codes[0])
         if self.left_out is not None:
             rest = self.left_out(known, before_BPD, vectors)
             wanted = vectors + rest + _each(normal_BPD, self.left_out.spread)
-            for books_PSD in books_LPSD[1:]:
-                left_PBD = (wanted - vectors).transpose(0, 1)
-                codes.append(torch.cdist(left_PBD, books_PSD).argmin(-1).T)
-                vectors = vectors + look_up(books_PSD, codes[-1])
+            for level in range(1, len(books.vectors)):
+                codes.append(books.nearest(level, wanted - vectors))
+                vectors = vectors + books.look_up(level, codes[-1])
         return torch.stack(codes, dim=-1), vectors
 
 
@@ -227,28 +227,12 @@ def _weights(*shape: int) -> nn.Parameter:
 
 
 def _each(values: Tensor, weights_PVW: Tensor) -> Tensor:
-    """Every part's values (…, P, V) by its own weights: (…, P, W)."""
-    return torch.einsum("...pv,pvw->...pw", values, weights_PVW)
+    """Every part's values (N, …, P, V) by its own weights: (N, …, P, W)."""
+    values_PNV = values.flatten(0, -3).transpose(0, 1)
+    return (values_PNV @ weights_PVW).transpose(0, 1).unflatten(0, values.shape[:-2])
 
 
 def with_preparation(meaning_BK: Tensor, lead: int) -> Tensor:
     """The most that each token, or one of the `lead` after it in the window, means (B, K)."""
     ahead = functional.pad(meaning_BK, (0, lead), value=-1.0)
     return functional.max_pool1d(ahead[:, None], lead + 1, stride=1)[:, 0]
-
-
-def look_up(books_PSD: Tensor, codes: Tensor) -> Tensor:
-    """Vectors (…, P, D) of one level's codes (…, P)."""
-    return books_PSD[torch.arange(len(books_PSD), device=codes.device), codes]
-
-
-def vectors_of(books_LPSD: Tensor, codes_BKPL: Tensor) -> Tensor:
-    """Sums over the levels (B, K, P, D) of the codes' vectors.
-
-    To the bit those that `CodeHeads.draw` gives: level by level.
-    """
-    coarse, *finer = zip(books_LPSD, codes_BKPL.unbind(-1), strict=True)
-    vectors = look_up(*coarse)
-    for books_PSD, codes_BKP in finer:
-        vectors = vectors + look_up(books_PSD, codes_BKP)
-    return vectors

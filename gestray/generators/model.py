@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gestray.errors import UserError
+from gestray.generators.codebooks import Codebooks
 from gestray.generators.config import SemGesConfig, TrainedGenerator
 from gestray.generators.contract import Gesturing, Speech
 from gestray.generators.gesture_memory import Gesture
@@ -60,16 +61,15 @@ class CodeGenerator(nn.Module):
         return self
 
     @property
-    def books(self) -> Tensor:
-        """Vectors of all codes (L, P, S, D)."""
+    def books(self) -> Codebooks:
+        """The vectors that the tokenizer's codes stand for."""
         streams = [cast(Any, stream) for stream in self.tokenizer.streams.values()]
         levels = range(self.config.tokenizer.quantizers)
-        return torch.stack(
-            [
-                torch.stack([s.quantizer.codebooks[level].embed[0] for s in streams])
-                for level in levels
-            ]
-        )
+        of_levels = [
+            torch.stack([stream.quantizer.codebooks[level].embed[0] for stream in streams])
+            for level in levels
+        ]
+        return Codebooks(torch.stack(of_levels))
 
     def learn_words(self) -> None:
         """Look up the words of the vocabulary, for good."""

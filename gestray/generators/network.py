@@ -11,6 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from gestray.generators.codebooks import Codebooks
 from gestray.generators.gesture_memory import GestureMemory
 from gestray.generators.heard import Heard, Window
 
@@ -36,14 +37,14 @@ class Noise:
 
 @dataclass(frozen=True)
 class Answer:
-    """Codes of the tokens asked for.
+    """Motion of the tokens asked for.
 
     Args:
-        codes: (B, K, P, L).
+        vectors: of its codes, sums over the levels (B, K, P, D).
         meaning: how much each token is meant (B, K), where the method says.
     """
 
-    codes: Tensor
+    vectors: Tensor
     meaning: Tensor | None = None
 
 
@@ -55,7 +56,7 @@ class Lesson:
     Args:
         asked: which of the window's tokens they are.
         codes: (B, K, P, L).
-        books: vectors of all codes (L, P, S, D).
+        books: the vectors that codes stand for.
         motion: of all tokens of the window, sums over the levels of their codes' vectors
             (B, K, P, D).
         before: of each token, the vectors of the one before it as the network knows them.
@@ -67,7 +68,7 @@ class Lesson:
 
     asked: slice
     codes: Tensor
-    books: Tensor
+    books: Codebooks
     motion: Tensor
     before: Tensor
     score: Tensor
@@ -87,8 +88,10 @@ class Network(Protocol):
     heard: Heard
     memory: GestureMemory | None
 
-    def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
-        """Codes of the tokens `first` to `last`, exclusive."""
+    def answer(
+        self, window: Window, first: int, last: int, books: Codebooks, noise: Noise
+    ) -> Answer:
+        """The tokens `first` to `last`, exclusive."""
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         """The loss to minimise, as `loss`, and its parts."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gestray.generators.gesture_memory import Gesture, gestures_of
 from gestray.generators.heard import Window
-from gestray.generators.layers import vectors_of, with_preparation
+from gestray.generators.layers import with_preparation
 from gestray.generators.model import CodeGenerator
 from gestray.generators.task import GeneratorTask, token_meaning
 from gestray.generators.windows import SpeechWindows, meaning_of, words_of
@@ -99,7 +99,7 @@ def _gestures(
     }
     by_part = model.tokenizer.encode(**motion)
     codes_1KPL = torch.stack(list(by_part.values()), dim=2)[:, : len(means_K)]
-    vectors_1KPD = vectors_of(model.books, codes_1KPL)
+    vectors_1KPD = model.books.sums(codes_1KPL)
     frames = slice(first, first + len(means_K) * model.config.tokenizer.frames_per_token)
     about, spoken = words_of(ref)
     row_1T, vocabulary = word_rows(about[None, frames, 0], [spoken])

@@ -31,11 +31,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gestray.encoders.objectives.contrastive import cosines, info_nce
+from gestray.generators.codebooks import Codebooks
 from gestray.generators.config import SemGesConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
 from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, Recall, cue_of
 from gestray.generators.heard import HeardAndDone, Window
-from gestray.generators.layers import Blocks, CodeHeads, vectors_of, with_preparation
+from gestray.generators.layers import Blocks, CodeHeads, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
 from gestray.training.distributed import gather
 
@@ -136,7 +137,9 @@ class SemGes(nn.Module):
         fused_BKW = self.fusion(fused_BKW, text_BKW)
         return self.to_parts(fused_BKW).unflatten(-1, (len(self.heads.inner), -1))
 
-    def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
+    def answer(
+        self, window: Window, first: int, last: int, books: Codebooks, noise: Noise
+    ) -> Answer:
         hidden_BKPW = self(window)
         asked, recall, meaning_BK = slice(first, last), None, self.gate_of(window)
         if self.memory is not None and self.coherence is not None and meaning_BK is not None:
@@ -144,17 +147,18 @@ class SemGes(nn.Module):
             words_BKC = self.heard.word_vectors(window)
             cue = self.coherence.said(cue_of(words_BKC, meaning_BK, leads_BK, self.lead))
             recall = Recall(self.memory, cue[:, asked])
-        before_BPD, codes = window.before(first), []
+        before_BPD, moved = window.before(first), []
         for number, chance in enumerate(noise.of_tokens()):
-            hidden_BPW, given = hidden_BKPW[:, first + number], before_BPD
-            drawn, before_BPD = self.heads.draw(hidden_BPW, given, books, *chance)
+            hidden_BPW = hidden_BKPW[:, first + number]
+            codes, vectors = self.heads.draw(hidden_BPW, before_BPD, books, *chance)
             if recall is not None:
-                recalled = recall(number, given, chance[0], drawn)
-                if recalled is not drawn:
-                    drawn, before_BPD = recalled, vectors_of(books, recalled[:, None])[:, 0]
-            codes.append(drawn)
+                recalled = recall(number, before_BPD, chance[0], codes)
+                if recalled is not codes:
+                    vectors = books.sums(recalled)
+            before_BPD = vectors
+            moved.append(vectors)
         of_asked = None if meaning_BK is None else meaning_BK[:, asked]
-        return Answer(torch.stack(codes, dim=1), of_asked)
+        return Answer(torch.stack(moved, dim=1), of_asked)
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         method, hidden_BKPW = self.method, self(window)[:, lesson.asked]

@@ -23,11 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gestray.generators.codebooks import Codebooks
 from gestray.generators.config import SemTalkConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
 from gestray.generators.gesture_memory import GESTURING, GestureMemory, Recall, cue_of
 from gestray.generators.heard import HeardAndDone, Window
-from gestray.generators.layers import Blocks, CodeHeads, vectors_of, with_preparation
+from gestray.generators.layers import Blocks, CodeHeads, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
 from gestray.training.distributed import gather
 
@@ -119,7 +120,9 @@ class SemTalk(nn.Module):
         sparse_BKPW = base_BKPW + self.mix(share * words_BKW[:, :, None] + (1 - share) * base_BKPW)
         return Moves(base_BKPW, sparse_BKPW, gate_BK, meaning_BK, leads_BK, rhythm_BKW, words_BKC)
 
-    def answer(self, window: Window, first: int, last: int, books: Tensor, noise: Noise) -> Answer:
+    def answer(
+        self, window: Window, first: int, last: int, books: Codebooks, noise: Noise
+    ) -> Answer:
         random_BK = functional.pad(noise.gate, (first, len(window.known[0]) - last))
         moves = self(window, random_BK)
         takes_BK = moves.leads > self.method.threshold
@@ -129,22 +132,22 @@ class SemTalk(nn.Module):
             counts_BK = self._counts(moves.meaning)
             cue = cue_of(moves.words, counts_BK, takes_BK, self.lead)
             recall = Recall(self.memory, cue[:, asked])
-        before_BPD, codes = window.before(first), []
+        before_BPD, moved = window.before(first), []
         for number, chance in enumerate(noise.of_tokens()):
             token, given = first + number, (before_BPD, books, *chance)
-            drawn, vectors = self.base_heads.draw(moves.base[:, token], *given)
+            codes, vectors = self.base_heads.draw(moves.base[:, token], *given)
             takes_B11 = takes_BK[:, token, None, None]
             if takes_B11.any():
                 meant, meant_vectors = self.sparse_heads.draw(moves.sparse[:, token], *given)
-                drawn = torch.where(takes_B11, meant, drawn)
+                codes = torch.where(takes_B11, meant, codes)
                 vectors = torch.where(takes_B11, meant_vectors, vectors)
             if recall is not None:
-                recalled = recall(number, before_BPD, chance[0], drawn)
-                if recalled is not drawn:
-                    drawn, vectors = recalled, vectors_of(books, recalled[:, None])[:, 0]
+                recalled = recall(number, before_BPD, chance[0], codes)
+                if recalled is not codes:
+                    vectors = books.sums(recalled)
             before_BPD = vectors
-            codes.append(drawn)
-        return Answer(torch.stack(codes, dim=1), moves.meaning[:, asked])
+            moved.append(vectors)
+        return Answer(torch.stack(moved, dim=1), moves.meaning[:, asked])
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         method, asked = self.method, lesson.asked

@@ -1,7 +1,8 @@
 """A generator at work on a stream: it hears, hop by hop it answers, and codes become motion.
 
 All that is carried from hop to hop is here, and none of it grows: the last seconds of sound,
-features and words, the last codes, what was drawn, and the tokens that the decoder looks at.
+features and words, the vectors of the last tokens, what was drawn, and the tokens that the decoder
+looks at.
 
 Shapes: B streams side by side, T frames of a window, K tokens, P parts, L levels, S codes.
 """
@@ -19,14 +20,13 @@ from gestray.generators.contract import Gesturing
 from gestray.generators.feet import StandingFeet
 from gestray.generators.heard import Window
 from gestray.generators.joins import Joins
-from gestray.generators.layers import vectors_of
 from gestray.generators.network import Answer, Noise
 from gestray.generators.windows import check_times
 from gestray.generators.words import frames_of_words, spoken_form, word_rows
 from gestray.speech.features import FRAMES_PER_S, Sound, SpeechFeatures, end_of_frame, frames_in
 from gestray.speech.words import Word
 from gestray.tokenizers.model import MotionTokenizer, as_motion
-from gestray.tokenizers.parts import Frames, PartName
+from gestray.tokenizers.parts import PartName
 
 if TYPE_CHECKING:
     from gestray.generators.model import CodeGenerator
@@ -101,7 +101,7 @@ class Session:
         self.listeners = [Listener(model.features) for _ in speakers]
         self.motion = MotionDecoder(model.tokenizer)
         self._books = model.books
-        self._device = self._books.device
+        self._device = self._books.vectors.device
         self._speaker = torch.tensor(list(speakers), device=self._device)
         self._draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._hops = 0
@@ -109,8 +109,8 @@ class Session:
         # Before the beginning nothing sounds.
         silence = np.stack([model.silence] * (tokens * self.per_token))
         self._speech = np.stack([silence] * len(self.listeners))
-        count, levels = (len(self.listeners), tokens), model.config.tokenizer.quantizers
-        self._codes = torch.zeros(*count, len(parts), levels, dtype=torch.long, device=self._device)
+        count, width = (len(self.listeners), tokens), model.config.tokenizer.code_dim
+        self._past = torch.zeros(*count, len(parts), width, device=self._device)
         self._known = torch.zeros(count, dtype=torch.bool, device=self._device)
 
     @property
@@ -125,11 +125,11 @@ class Session:
         self._speech = np.concatenate([self._speech[:, new:], taken], axis=1)
         first, last = self.past, self.past + self.hop
         answer = self.model.network.answer(self._window(), first, last, self._books, self._draw())
-        self._codes[:, first:last] = answer.codes
+        self._past[:, first:last] = answer.vectors
         self._known[:, first:last] = True
         kept = self.past + self.hop
         # The window moves on by a hop; what lies ahead is to be said anew.
-        self._codes[:, : self.past] = self._codes[:, self.hop : kept].clone()
+        self._past[:, : self.past] = self._past[:, self.hop : kept].clone()
         self._known[:, : self.past] = self._known[:, self.hop : kept].clone()
         self._known[:, self.past :] = False
         self._hops += 1
@@ -154,7 +154,7 @@ class Session:
             word=rows.to(self._device),
             vocabulary=vocabulary,
             speaker=self._speaker,
-            past=vectors_of(self._books, self._codes),
+            past=self._past.clone(),
             known=self._known.clone(),
             vectors=self.model.word_vectors(vocabulary),
         )
@@ -181,7 +181,7 @@ def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 class MotionDecoder:
-    """Codes to motion as they come: a frame is given when no code to come can change it.
+    """Tokens to motion as they come: a frame is given when no token to come can change it.
 
     A causal tokenizer's frames are final at once. Those of another wait for as many tokens as
     its decoder looks ahead; for live use of a deep one, train it with model.causal=true.
@@ -190,39 +190,33 @@ class MotionDecoder:
     def __init__(self, tokenizer: MotionTokenizer) -> None:
         self.tokenizer = tokenizer
         self.back, self.ahead = tokenizer.decoder_reach
-        self._codes: Tensor | None = None  # (B, K, P, L): those that decoding still looks at
+        self._vectors: Tensor | None = None  # (B, K, P, D): those that decoding still looks at
         self._meaning: Tensor | None = None
         self._given = 0  # of them, tokens whose frames were given
         self._joins = Joins(tokenizer.config.frames_per_token)
         self._feet = StandingFeet()
 
     def push(self, answer: Answer) -> Gesturing | None:
-        """Take codes; motion (B, T, …) of the tokens that are final now, None where none is."""
-        known = self._codes
-        self._codes = answer.codes if known is None else torch.cat([known, answer.codes], dim=1)
+        """Take tokens; motion (B, T, …) of those that are final now, None where none is."""
+        known, new = self._vectors, answer.vectors
+        self._vectors = new if known is None else torch.cat([known, new], dim=1)
         if answer.meaning is not None:
             meaning = self._meaning
             self._meaning = (
                 answer.meaning if meaning is None else torch.cat([meaning, answer.meaning], dim=1)
             )
-        return self._give(self._codes.shape[1] - self.ahead)
+        return self._give(self._vectors.shape[1] - self.ahead)
 
     def _give(self, last: int) -> Gesturing | None:
-        assert self._codes is not None
+        assert self._vectors is not None
         first = self._given
         if last <= first:
             return None
         parts = self.tokenizer.config.parts
         per_token = self.tokenizer.config.frames_per_token
-        decoded = self.tokenizer.decode_frames(
-            {part: self._codes[:, :, number] for number, part in enumerate(parts)}
-        )
-        frames = slice(first * per_token, last * per_token)
-        new = Frames(
-            decoded.rotations[:, frames],
-            {name: extra[:, frames] for name, extra in decoded.extras.items()},
-        )
-        motion = as_motion(self._feet(self._joins(new)))
+        by_part: dict[str, Tensor] = dict(zip(parts, self._vectors.unbind(2), strict=True))
+        frames = self.tokenizer.frames_of(by_part, slice(first, last))
+        motion = as_motion(self._feet(self._joins(frames)))
 
         def of(values: Tensor | None) -> np.ndarray | None:
             return None if values is None else values.cpu().numpy()
@@ -236,7 +230,7 @@ class MotionDecoder:
         assert poses is not None
         found = Gesturing(poses, of(motion.translation), of(motion.expressions), meaning)
         forgotten = max(0, last - self.back)
-        self._codes = self._codes[:, forgotten:]
+        self._vectors = self._vectors[:, forgotten:]
         if self._meaning is not None:
             self._meaning = self._meaning[:, forgotten:]
         self._given = last - forgotten

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from gestray.generators.config import GeneratorTraining, TrainedGenerator
 from gestray.generators.heard import Window
-from gestray.generators.layers import Blocks, CodeHeads, LeftOut, look_up, vectors_of
+from gestray.generators.layers import Blocks, CodeHeads, LeftOut
 from gestray.generators.model import CodeGenerator
 from gestray.generators.network import Lesson
 from gestray.generators.semges import Coherence
@@ -72,10 +72,10 @@ class GeneratorTask:
         wanted = math.ceil(START_WINDOWS * loop.accumulate / loop.batch_size)
         for batch in itertools.islice(batches, wanted):
             _, codes = self._codes(model, batch)
-            of_windows = vectors_of(books, codes)
+            of_windows = books.sums(codes)
             before.append(of_windows[:, :-1].flatten(0, 1))
             vectors.append(of_windows[:, 1:].flatten(0, 1))
-            coarse.append(look_up(books[0], codes[:, 1:, :, 0]).flatten(0, 1))
+            coarse.append(books.look_up(0, codes[:, 1:, :, 0]).flatten(0, 1))
         for part in model.modules():
             if isinstance(part, LeftOut):
                 part.start(torch.cat(before), torch.cat(coarse), torch.cat(vectors))
@@ -141,10 +141,10 @@ class GeneratorTask:
             word=batch["word"],
             vocabulary=batch["vocabulary"],
             speaker=batch["speaker"].masked_fill(nobody, 0),
-            past=vectors_of(books, remembered),
+            past=books.sums(remembered),
             known=known,
         )
-        vectors = vectors_of(books, codes)
+        vectors = books.sums(codes)
         before = functional.pad(vectors[:, :-1], (0, 0, 0, 0, 1, 0))
         # Each token is told of the one before it, if that is known or of the same hop.
         told = functional.pad(known[:, :-1], (1, 0)) | (token > past)

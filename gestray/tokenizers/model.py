@@ -195,17 +195,16 @@ class MotionTokenizer(nn.Module):
         Raises:
             UserError: the codes are of other parts, shapes or codebooks.
         """
-        return as_motion(self.decode_frames(codes))
+        return as_motion(self.frames_of(self.vectors(codes)))
 
-    @torch.no_grad()
-    def decode_frames(self, codes: dict[str, Tensor]) -> Frames:
-        """What `decode_motion` makes motion of."""
-        self._check_codes(codes)
-        return self._assemble({part: s.decode(codes[part]) for part, s in self._streams()})
+    def frames_of(self, vectors: dict[str, Tensor], asked: slice = slice(None)) -> Frames:
+        """Frames of vectors per part (B, K, D) in the place of those of codes, with gradients.
 
-    def frames_of(self, vectors: dict[str, Tensor]) -> Frames:
-        """Frames of vectors per part (B, K, D) in the place of those of codes, with gradients."""
-        return self._assemble({part: s.frames(vectors[part]) for part, s in self._streams()})
+        Args:
+            vectors: of all tokens that the decoder is to look at.
+            asked: tokens whose frames are wanted.
+        """
+        return self._assemble({part: s.frames(vectors[part], asked) for part, s in self._streams()})
 
     @torch.no_grad()
     def decode_stream(self, chunks: Iterable[dict[str, Tensor]]) -> Iterator[Motion]:

@@ -83,10 +83,6 @@ class Stream(nn.Module):
         """Codes (B, K, Q)."""
         return self.quantizer.encode(self._latent(self._patches(recorded)), beam)
 
-    def decode(self, codes: Tensor) -> Frames:
-        """The part of codes (B, K, L)."""
-        return self.frames(self.quantizer.decode(codes))
-
     def _patches(self, recorded: Frames) -> Tensor:
         features_BTC = self.part.features(recorded) * self.weights
         return features_BTC.unflatten(1, (-1, self.frames_per_token)).flatten(-2)
@@ -94,9 +90,9 @@ class Stream(nn.Module):
     def _latent(self, patches_BKC: Tensor) -> Tensor:
         return self.to_code(self.encoder(self.from_patch(patches_BKC)))
 
-    def frames(self, quantized_BKD: Tensor) -> Frames:
-        """The part of codebook vectors (B, K, D)."""
-        patches_BKC = self.to_patch(self.decoder(self.from_code(quantized_BKD)))
+    def frames(self, quantized_BKD: Tensor, asked: slice = slice(None)) -> Frames:
+        """The part of codebook vectors (B, K, D), of the tokens asked for."""
+        patches_BKC = self.to_patch(self.decoder(self.from_code(quantized_BKD))[:, asked])
         features_BTC = patches_BKC.unflatten(-1, (self.frames_per_token, -1)).flatten(1, 2)
         return Frames(*self.part.frames(features_BTC.float() / self.weights))
 

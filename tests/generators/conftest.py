@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from gestray.generators.config import GeneratorTraining, TrainedGenerator, preset
 from gestray.generators.gesture_memory import Gesture
-from gestray.generators.layers import vectors_of
 from gestray.generators.model import CodeGenerator
 from gestray.generators.task import GeneratorTask
 from gestray.store import Folder
@@ -109,8 +108,8 @@ def remember_anything(model: CodeGenerator) -> None:
     """Fill the memory of gestures with motion and words by chance."""
     assert model.network.memory is not None
     gestures, tokens, width = 8, 32, model.network.memory.told.shape[1]
-    levels, parts, size, _ = model.books.shape
+    levels, parts, size, _ = model.books.vectors.shape
     codes = torch.randint(size, (gestures, tokens, parts, levels))
-    before = vectors_of(model.books, codes).roll(1, dims=1)
+    before = model.books.sums(codes).roll(1, dims=1)
     told = functional.normalize(torch.randn(gestures, width), dim=-1)
     model.keep([Gesture(*each) for each in zip(told, before, codes, strict=True)])

@@ -193,6 +193,7 @@ def test_ten_minutes_of_speech_take_no_more_memory_than_two(generator):
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("depth", [1, 2])
+@torch.no_grad()
 def test_codes_decoded_as_they_come_are_those_of_the_whole(causal, depth):
     torch.manual_seed(0)
     config = TokenizerConfig(
@@ -204,13 +205,15 @@ def test_codes_decoded_as_they_come_are_those_of_the_whole(causal, depth):
         if value.is_floating_point() and not name.endswith(".weights"):  # the features' scale
             value.copy_(torch.randn_like(value) * (0.3 if "weight" in name else 0.1))
     codes = torch.randint(16, (1, 40, 2, 2))
-    frames = tokenizer.decode_frames({"body": codes[:, :, 0], "hands": codes[:, :, 1]})
+    by_part = tokenizer.vectors({"body": codes[:, :, 0], "hands": codes[:, :, 1]})
+    vectors = torch.stack(list(by_part.values()), dim=2)
+    frames = tokenizer.frames_of(by_part)
     whole = as_motion(Joins(config.frames_per_token)(frames)).poses[0].numpy()
     decoder, found, largest = MotionDecoder(tokenizer), [], 0
     for first in range(0, 40, 5):
-        moved = decoder.push(Answer(codes[:, first : first + 5]))
+        moved = decoder.push(Answer(vectors[:, first : first + 5]))
         found += [] if moved is None else [moved.poses[0]]
-        largest = max(largest, decoder._codes.shape[1])
+        largest = max(largest, decoder._vectors.shape[1])
     given = np.concatenate(found)
     assert len(given) == 160 - 4 * decoder.ahead and largest <= decoder.back + decoder.ahead + 5
     assert np.allclose(given, whole[: len(given)], atol=1e-4)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gestray.generators.codebooks import Codebooks
 from gestray.generators.config import TrainedGenerator, preset
 from gestray.generators.gesture_memory import (
     Cue,
@@ -19,7 +20,6 @@ from gestray.generators.gesture_memory import (
     cue_of,
     gestures_of,
 )
-from gestray.generators.layers import vectors_of
 from gestray.generators.model import CodeGenerator
 from gestray.generators.remember import remember, taught_by
 from gestray.store import Folder
@@ -34,9 +34,9 @@ GESTURES = 4
 
 
 @pytest.fixture
-def books() -> torch.Tensor:
+def books() -> Codebooks:
     torch.manual_seed(0)
-    return torch.randn(LEVELS, PARTS, CODES, DIM)
+    return Codebooks(torch.randn(LEVELS, PARTS, CODES, DIM))
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def empty() -> GestureMemory:
     return GestureMemory(config, WORDS)
 
 
-def filled(books: torch.Tensor, codes: torch.Tensor, told: torch.Tensor) -> GestureMemory:
+def filled(books: Codebooks, codes: torch.Tensor, told: torch.Tensor) -> GestureMemory:
     """Of the four gestures, each told by its vector."""
-    memory, before = empty(), vectors_of(books, codes)[:, :-1]
+    memory, before = empty(), books.sums(codes)[:, :-1]
     memory.keep([Gesture(*each) for each in zip(told, before, codes[:, 1:], strict=True)])
     return memory
 
@@ -73,7 +73,7 @@ def cue(told: torch.Tensor, meant: int = LENGTH) -> Cue:
 
 
 def made(
-    memory: GestureMemory, books: torch.Tensor, of: Cue, before: torch.Tensor, noise: float = 0.0
+    memory: GestureMemory, books: Codebooks, of: Cue, before: torch.Tensor, noise: float = 0.0
 ) -> torch.Tensor:
     """Codes of a gesture, token after token: (B, K, P, L); −1 where nothing is remembered."""
     recall, found = Recall(memory, of), []
@@ -82,7 +82,7 @@ def made(
         gumbel = noise * torch.randn(len(before), PARTS, CODES)
         found.append(recall(token, before, gumbel, nothing))
         codes = torch.where(found[-1] < 0, 0, found[-1])
-        before = vectors_of(books, codes[:, None])[:, 0]
+        before = books.sums(codes)
     return torch.stack(found, dim=1)
 
 
@@ -97,7 +97,7 @@ def test_words_bring_back_their_gesture_and_leave_the_face(books, codes) -> None
 
 def test_of_gestures_that_the_same_word_tells_the_one_goes_on_that_is_begun(books, codes) -> None:
     memory = filled(books, codes, words(3, 3, 3, 3))
-    begun = vectors_of(books, codes)[:, 0]
+    begun = books.sums(codes)[:, 0]
     found = made(memory, books, cue(words(3, 3, 3, 3)), begun)
     assert torch.equal(found[..., 1:, :], codes[:, 1:, 1:])
 
@@ -118,7 +118,7 @@ def test_nobody_begins_a_gesture_that_is_not_asked_for(books, codes) -> None:
     memory = filled(books, codes, words(0, 1, 2, 3))
     asked = cue(words(1, 2), meant=0)
     asked.meant[1] = True
-    found = made(memory, books, asked, vectors_of(books, codes)[:2, 0])
+    found = made(memory, books, asked, books.sums(codes)[:2, 0])
     assert (found[0] == -1).all()
     assert torch.equal(found[1, :, 1:], codes[2, 1:, 1:])
 

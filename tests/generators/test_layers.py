@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from gestray.generators.layers import CodeHeads, look_up, vectors_of, with_preparation
+from gestray.generators.codebooks import Codebooks
+from gestray.generators.layers import CodeHeads, with_preparation
 from gestray.generators.network import Lesson
 
 PARTS, CODES, DIM, WIDTH = 2, 8, 3, 16
@@ -14,8 +15,8 @@ def linear_process(tokens: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     """Vectors that follow from the ones before and from codes, by a rule; (N, P, D) each."""
     generator = torch.Generator().manual_seed(0)
     before = torch.randn(tokens, PARTS, DIM, generator=generator)
-    books = torch.randn(PARTS, CODES, DIM, generator=generator)
-    coarse = look_up(books, torch.randint(CODES, (tokens, PARTS), generator=generator))
+    books = Codebooks(torch.randn(1, PARTS, CODES, DIM, generator=generator))
+    coarse = books.look_up(0, torch.randint(CODES, (tokens, PARTS), generator=generator))
     rule = 0.3 * torch.randn(PARTS * DIM, PARTS * DIM, generator=generator)
     vectors = 0.6 * coarse + (before.flatten(1) @ rule).view_as(before) + 0.1
     return before, coarse, vectors
@@ -49,7 +50,7 @@ def test_drawn_finer_codes_are_those_nearest_to_what_is_foreseen() -> None:
     before, coarse, vectors = linear_process(500)
     heads.left_out.start(before, coarse, vectors)
     scale = torch.tensor([1, 0.5, 0.25, 0.1])
-    books = torch.randn(4, PARTS, CODES, DIM) * scale[:, None, None, None]
+    books = Codebooks(torch.randn(4, PARTS, CODES, DIM) * scale[:, None, None, None])
     none = torch.zeros(6, PARTS, CODES), torch.zeros(6, PARTS, DIM)
     hidden = torch.randn(6, PARTS, WIDTH)
     with torch.no_grad():
@@ -57,14 +58,14 @@ def test_drawn_finer_codes_are_those_nearest_to_what_is_foreseen() -> None:
         known = heads.known(hidden, before[:6])
         assert torch.equal(codes[..., 0], heads.logits(known).argmax(-1))
         # To the bit: by that a gesture that is begun is known.
-        assert torch.equal(found, vectors_of(books, codes[:, None])[:, 0])
-        left = heads.left_out(known, before[:6], look_up(books[0], codes[..., 0]))
+        assert torch.equal(found, books.sums(codes))
+        left = heads.left_out(known, before[:6], books.look_up(0, codes[..., 0]))
     for level in range(1, 4):
         for part in range(PARTS):
-            apart = (left[:, part, None] - books[level, part]).norm(dim=-1)
+            apart = (left[:, part, None] - books.vectors[level, part]).norm(dim=-1)
             assert torch.equal(codes[:, part, level], apart.argmin(-1))
-        left = left - look_up(books[level], codes[..., level])
-    summed = sum(look_up(books[level], codes[..., level]) for level in range(4))
+        left = left - books.look_up(level, codes[..., level])
+    summed = sum(books.look_up(level, codes[..., level]) for level in range(4))
     assert torch.allclose(found, summed, atol=1e-6)
 
 
@@ -83,10 +84,10 @@ def test_with_one_level_nothing_is_built_that_does_not_learn() -> None:
     """Ranks wait for the gradient of every parameter there is."""
     torch.manual_seed(0)
     heads = CodeHeads(PARTS, 1, CODES, DIM, WIDTH)
-    books = torch.randn(1, PARTS, CODES, DIM)
+    books = Codebooks(torch.randn(1, PARTS, CODES, DIM))
     codes = torch.randint(CODES, (4, 5, PARTS, 1))
     lesson = Lesson(
-        asked=slice(0, 5), codes=codes, books=books, motion=look_up(books[0], codes[..., 0]),
+        asked=slice(0, 5), codes=codes, books=books, motion=books.look_up(0, codes[..., 0]),
         before=torch.randn(4, 5, PARTS, DIM), score=torch.zeros(4, 20), means=torch.zeros(4, 5),
         motion_error=lambda vectors: vectors, step=0,
     )  # fmt: skip

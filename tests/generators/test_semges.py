@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional
 
 from gestray.generators.gesture_memory import Gesture
-from gestray.generators.layers import vectors_of
 from gestray.generators.network import Noise
 from gestray.generators.semges import Coherence
 from tests.generators.test_training import a_batch, prepared
@@ -71,12 +70,12 @@ def test_the_gesture_nearest_to_what_is_said_is_made_while_something_is_meant(
     with torch.no_grad():
         recorded, codes = task._codes(model, a_batch(task, speech_takes))
         window, _ = task._window(model, a_batch(task, speech_takes), codes, recorded, 0)
-    levels, parts, size, _ = books.shape
+    levels, parts, size, _ = books.vectors.shape
     gestures, tokens = 3, window.known.shape[1]
     torch.manual_seed(2)
     remembered = torch.randint(size, (gestures, tokens, parts, levels))
     done = functional.normalize(torch.randn(gestures, network.memory.told.shape[1]), dim=-1)
-    before = vectors_of(books, remembered).roll(1, dims=1)
+    before = books.sums(remembered).roll(1, dims=1)
     model.keep([Gesture(*each) for each in zip(done, before, remembered, strict=True)])
 
     rows = len(window.known)
@@ -87,7 +86,7 @@ def test_the_gesture_nearest_to_what_is_said_is_made_while_something_is_meant(
     hop = last - first
     noise = Noise(
         torch.zeros(rows, hop, parts, size),
-        torch.zeros(rows, hop, parts, books.shape[-1]),
+        torch.zeros(rows, hop, parts, books.vectors.shape[-1]),
         torch.zeros(rows, hop),
     )
     answers = {}
@@ -96,8 +95,8 @@ def test_the_gesture_nearest_to_what_is_said_is_made_while_something_is_meant(
         monkeypatch.setattr(network.gate, "forward", lambda window, sure=sure: sure)
         with torch.no_grad():
             answers[open_] = network.answer(window, first, last, books, noise)
-    moved = answers[True].codes[:, :, network.memory.parts]
-    kept = remembered[1][:, network.memory.parts]
+    moved = answers[True].vectors[:, :, network.memory.parts]
+    kept = books.sums(remembered[1])[:, network.memory.parts]
     assert (moved[..., None, :, :] == kept).all((-1, -2)).any(-1).all()
-    assert not torch.equal(answers[True].codes, answers[False].codes)
+    assert not torch.equal(answers[True].vectors, answers[False].vectors)
     assert (answers[True].meaning > 0.99).all() and (answers[False].meaning < 0.01).all()
