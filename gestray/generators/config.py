@@ -217,7 +217,7 @@ def preset(name: str, size: Literal["small", "paper"] = "small") -> GeneratorTra
         raise UserError(f"generator preset {name!r} is unknown; known: {', '.join(methods)}")
     if size == "small":
         loop = LoopConfig(
-            steps=1000, batch_size=64, learning_rate=2e-3, weight_decay=1e-2, warmup_steps=30
+            steps=600, batch_size=64, learning_rate=2e-3, weight_decay=1e-2, warmup_steps=30
         )
         model = GeneratorConfig(method=methods[name](), noise=_NOISE[name])
         return GeneratorTraining(model=model, loop=loop)

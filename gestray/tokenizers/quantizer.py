@@ -143,11 +143,23 @@ class Quantizer(nn.Module):
 
         Each level keeps the `beam` best stacks of codes so far, for the nearest code of one level
         may leave over what the next ones fit badly (Babenko & Lempitsky 2014, "Additive
-        Quantization for Extreme Vector Compression", section 3.1).
+        Quantization for Extreme Vector Compression", section 3.1). With one, each level's code is
+        the nearest to what is left.
         """
         rows_at_once = vectors.flatten(0, 1).split(_ROWS_AT_ONCE)
-        found = [self._search(rows, beam) for rows in rows_at_once]
+        found = [
+            self._nearest(rows) if beam == 1 else self._search(rows, beam) for rows in rows_at_once
+        ]
         return torch.cat(found).unflatten(0, vectors.shape[:2])
+
+    def _nearest(self, left_ND: Tensor) -> Tensor:
+        codes = []
+        for book in self.codebooks:
+            code_SD = book.embed[0]
+            half_squares_S = code_SD.square().sum(-1) / 2
+            codes.append(torch.addmm(half_squares_S, left_ND, code_SD.T, alpha=-1).argmin(1))
+            left_ND = left_ND - code_SD[codes[-1]]
+        return torch.stack(codes, dim=1)
 
     def _search(self, vectors: Tensor, beam: int) -> Tensor:
         left = vectors[:, None]  # (N, beam, D)

@@ -212,6 +212,16 @@ def test_codes_are_the_best_of_all_where_the_beam_holds_every_first_code():
     assert (codes[..., 0] != greedy).any()
 
 
+def test_with_a_beam_of_one_codes_are_the_librarys():
+    torch.manual_seed(0)
+    quantizer = Quantizer(dim=3, levels=3, size=16, decay=0.9, dead_below=0.2, dropout=0.0)
+    for scale, book in zip((1.0, 0.4, 0.1), quantizer.codebooks, strict=True):
+        book.embed.copy_(scale * torch.randn(1, 16, 3))
+    vectors = torch.randn(2, 50, 3)
+    _, codes, _ = quantizer.eval()(vectors, step=0)
+    assert torch.equal(quantizer.encode(vectors, beam=1), codes)
+
+
 def test_codebooks_start_with_something_left_for_every_level():
     """Each level of a start from many vectors a code halves what is left of unseen ones, or so."""
     torch.manual_seed(0)
