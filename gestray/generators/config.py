@@ -12,7 +12,7 @@ from gestray.encoders.config import TextTowerConfig
 from gestray.errors import UserError
 from gestray.speech.features import FeatureConfig, MelConfig
 from gestray.tokenizers.config import TokenizerConfig
-from gestray.training.config import LoopConfig
+from gestray.training.config import ComputeConfig, LoopConfig
 from gestray.views.windows import WindowConfig
 
 
@@ -216,9 +216,11 @@ def preset(name: str, size: Literal["small", "paper"] = "small") -> GeneratorTra
     if name not in methods:
         raise UserError(f"generator preset {name!r} is unknown; known: {', '.join(methods)}")
     if size == "small":
+        # One process uses two cores better than two do, and needs no cluster.
         loop = LoopConfig(
-            steps=600, batch_size=64, learning_rate=2e-3, weight_decay=1e-2, warmup_steps=30
-        )
+            steps=600, batch_size=64, learning_rate=2e-3, weight_decay=1e-2, warmup_steps=30,
+            compute=ComputeConfig(workers=1),
+        )  # fmt: skip
         model = GeneratorConfig(method=methods[name](), noise=_NOISE[name])
         return GeneratorTraining(model=model, loop=loop)
     sizes: dict[str, dict[str, Any]] = {

@@ -23,7 +23,7 @@ from gestray.generators.windows import SpeechWindows
 from gestray.generators.words import word_rows
 from gestray.store import Folder
 from gestray.tokenizers.model import MotionTokenizer
-from gestray.tokenizers.parts import PARTS, Frames, PartName, columns_of
+from gestray.tokenizers.parts import Frames, columns_of
 from gestray.training.task import Batch
 from gestray.views.frames import stack_frames
 
@@ -162,7 +162,8 @@ class GeneratorTask:
         def motion_error(of_asked: Tensor) -> Tensor:
             whole = torch.cat([vectors[:, :past], of_asked, vectors[:, past + hop :]], dim=1)
             named: dict[str, Tensor] = {p: whole[:, :, n] for n, p in enumerate(parts)}
-            return huber(model.tokenizer.frames_of(named), recorded, parts)[:, frames]
+            got = model.tokenizer.frames_of(named, asked)
+            return huber(got, recorded, frames, model.tokenizer)
 
         lesson = Lesson(
             asked=asked,
@@ -190,20 +191,24 @@ def token_meaning(means: Tensor, frames_per_token: int) -> Tensor:
     return torch.where(pooled < 0, -1, (pooled >= 0.5).long())
 
 
-def huber(got: Frames, wanted: Frames, parts: tuple[PartName, ...]) -> Tensor:
+def huber(got: Frames, recorded: Frames, asked: slice, tokenizer: MotionTokenizer) -> Tensor:
     """Huber's loss of each frame (B, T): of the parts' weighted features, their mean.
 
     Features are weighted as in the tokenizer, so that the loss is about the distance between
     postures, and measured by how far those of the batch spread: errors below the spread count
     as squares, above as they are.
+
+    Args:
+        got: of T frames.
+        recorded: of whole windows.
+        asked: which of their frames `got` is to be.
+        tokenizer: whose parts are judged.
     """
     found = []
-    for name in parts:
-        part = PARTS[name]
-        weights = part.weights().to(got.rotations)
-        goal_BTC = part.features(wanted) * weights
+    for _, stream in tokenizer.parts():
+        goal_BTC = stream.part.features(recorded) * stream.weights
         spread = (goal_BTC - goal_BTC.mean((0, 1))).square().mean().sqrt().clamp(min=1e-4)
-        apart_BTC = (part.features(got) * weights - goal_BTC) / spread
+        apart_BTC = (stream.part.features(got) * stream.weights - goal_BTC[:, asked]) / spread
         found.append(
             functional.smooth_l1_loss(
                 apart_BTC, torch.zeros_like(apart_BTC), reduction="none"

@@ -124,13 +124,13 @@ class MotionTokenizer(nn.Module):
             )
             for motion in motions
         ]
-        for _, stream in self._streams():
+        for _, stream in self.parts():
             stream.start(recorded)
 
     @torch.no_grad()
     def codebook_use(self) -> Tensor:
         """`Quantizer.use`, a mean over the parts."""
-        return torch.stack([stream.quantizer.use() for _, stream in self._streams()]).mean()
+        return torch.stack([stream.quantizer.use() for _, stream in self.parts()]).mean()
 
     def encode(
         self, poses: Tensor, trans: Tensor | None = None, expressions: Tensor | None = None
@@ -162,7 +162,7 @@ class MotionTokenizer(nn.Module):
             }
         was_training = self.training
         recorded = self.eval()._recorded(motion)
-        codes = {part: stream.encode(recorded, self.beam) for part, stream in self._streams()}
+        codes = {part: stream.encode(recorded, self.beam) for part, stream in self.parts()}
         self.train(was_training)
         return codes
 
@@ -170,7 +170,7 @@ class MotionTokenizer(nn.Module):
     def vectors(self, codes: dict[str, Tensor]) -> dict[str, Tensor]:
         """Codebook vectors (B, K, D) of codes per part (B, K, L), summed over their levels."""
         self._check_codes(codes)
-        return {part: stream.quantizer.decode(codes[part]) for part, stream in self._streams()}
+        return {part: stream.quantizer.decode(codes[part]) for part, stream in self.parts()}
 
     @torch.no_grad()
     def codes_of(
@@ -181,7 +181,7 @@ class MotionTokenizer(nn.Module):
         Unlike `encode`, translation counts from where it says. In evaluation mode.
         """
         recorded = self._recorded(self._checked(poses, trans, expressions, whole_tokens=True))
-        codes = {part: stream.encode(recorded, self.beam) for part, stream in self._streams()}
+        codes = {part: stream.encode(recorded, self.beam) for part, stream in self.parts()}
         return recorded, codes
 
     def decode(self, codes: dict[str, Tensor]) -> Tensor:
@@ -204,7 +204,7 @@ class MotionTokenizer(nn.Module):
             vectors: of all tokens that the decoder is to look at.
             asked: tokens whose frames are wanted.
         """
-        return self._assemble({part: s.frames(vectors[part], asked) for part, s in self._streams()})
+        return self._assemble({part: s.frames(vectors[part], asked) for part, s in self.parts()})
 
     @torch.no_grad()
     def decode_stream(self, chunks: Iterable[dict[str, Tensor]]) -> Iterator[Motion]:
@@ -245,7 +245,8 @@ class MotionTokenizer(nn.Module):
         """Load a trained tokenizer, in evaluation mode on the CPU."""
         return load_pretrained(folder, cls, TokenizerConfig)
 
-    def _streams(self) -> Iterator[tuple[str, Stream]]:
+    def parts(self) -> Iterator[tuple[str, Stream]]:
+        """Each part's name and stream."""
         for part, stream in self.streams.items():
             yield part, cast(Stream, stream)
 
@@ -262,7 +263,7 @@ class MotionTokenizer(nn.Module):
     def _rebuild(self, recorded: Frames, step: int) -> Reconstruction:
         found, codes = {}, {}
         commitment = recorded.rotations.new_zeros(())
-        for part, stream in self._streams():
+        for part, stream in self.parts():
             found[part], codes[part], stream_commitment = stream(recorded, step)
             commitment = commitment + stream_commitment
         frames = self._assemble(found)
@@ -274,7 +275,7 @@ class MotionTokenizer(nn.Module):
         at_rest = torch.eye(3, device=some.device, dtype=some.dtype)
         rotations = at_rest.expand(*some.shape[:2], NUM_JOINTS, 3, 3).clone()
         extras: dict[Extra, Tensor] = {}
-        for part, stream in self._streams():
+        for part, stream in self.parts():
             rotations[:, :, list(stream.part.joints)] = found[part].rotations.to(rotations.dtype)
             extras |= found[part].extras
         return Frames(rotations, extras)

@@ -37,7 +37,10 @@ def test_a_generator_is_trained_by_two_workers_over_its_tokenizer(
     gestray, ray_cluster, speech_takes, tokenizer_folder, tmp_path, name
 ):
     store = store_of(speech_takes, tokenizer_folder(name), tmp_path / "store")
-    options = ("loop.steps=3", "loop.batch_size=16", "model.width=32", "--store", store.uri)
+    options = (
+        "loop.steps=3", "loop.batch_size=16", "model.width=32", "loop.compute.workers=2",
+        "--store", store.uri,
+    )  # fmt: skip
     made = gestray("generator", "train", "--preset", name, *options, "--json")
     assert made.code == 0, made.err
     assert made.json["metrics"]["steps"] == 3 and made.json["metrics"]["loss.gate"] > 0
