@@ -105,7 +105,8 @@ def _print_generation(evaluation: Artifact) -> None:
     from gestray.reports.generation import GenerationReport, generation_tables
     from jobs.generate_scores import scores_of
 
-    for table in generation_tables(GenerationReport(title="", **scores_of(evaluation.folder))):
+    report = GenerationReport(title="", **scores_of(evaluation.folder))
+    for table in generation_tables(report, results.width):
         results.print(table)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,8 @@ TITLES = {
     INSERTED: "Retrieved gestures",
 }
 _UNAVAILABLE = "–"
+# Characters of a row's name on one line, between columns, and at both ends of a table.
+_NAMES, _GAP, _EDGES = 24, 3, 2
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,16 @@ def tables_of(report: GenerationReport) -> dict[str, list[Figure]]:
     return found
 
 
+def rows_of(report: GenerationReport, mode: str) -> dict[str, Mapping[str, Any]]:
+    """The rows that a table is about: those with any of its figures."""
+    figures = TABLES[mode]
+    return {
+        name: row
+        for name, row in report.rows.items()
+        if any(cell(row, mode, figure)[0] != _UNAVAILABLE for figure in figures)
+    }
+
+
 def notes_of(report: GenerationReport) -> list[str]:
     """What a reader must know to compare the figures with others."""
     beats = report.beats
@@ -139,31 +151,68 @@ def render(report: GenerationReport) -> str:
         tables=tables_of(report),
         titles=TITLES,
         notes=notes_of(report),
+        rows_of=rows_of,
         cell=cell,
     )
 
 
-def generation_tables(report: GenerationReport) -> list[Table]:
-    """A table a mode for the terminal; under the last one, how to read them."""
+def generation_tables(report: GenerationReport, width: int) -> list[Table]:
+    """Tables for a terminal of `width` characters; under the last one, how to read them.
+
+    One a mode, and more where its figures would not stand beside each other without being cut.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
     tables = []
     for mode, figures in tables_of(report).items():
-        table = Table(title=TITLES[mode], title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        table.add_column("motion", overflow="fold")
-        for figure in figures:
-            arrow = {"lower": " ↓", "higher": " ↑"}.get(figure.better, "")
-            table.add_column(figure.title + arrow, justify="right")
-        for name, row in report.rows.items():
-            cells = []
-            for figure in figures:
-                value, span = cell(row, mode, figure)
-                cells.append(f"{value}\n[dim]{span}[/dim]" if span else value)
-            table.add_row(escape(name), *cells)
-        tables.append(table)
+        rows = rows_of(report, mode)
+        names = min(_NAMES, max(map(len, rows)))
+        columns = [_Column.of(figure, rows.values(), mode) for figure in figures]
+        for number, some in enumerate(_side_by_side(columns, width - names - _EDGES)):
+            title = TITLES[mode] + (", continued" if number else "")
+            table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+            table.add_column("motion", overflow="fold", width=names)
+            for column in some:
+                table.add_column(column.title, justify="right", width=column.width)
+            for place, name in enumerate(rows):
+                cells = (column.cells[place] for column in some)
+                written = (f"{v}\n[dim]{span}[/dim]" if span else v for v, span in cells)
+                table.add_row(escape(name), *written)
+            tables.append(table)
     if tables:
         tables[-1].caption = escape("; ".join(notes_of(report)))
         tables[-1].caption_justify = "left"
     return tables
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A figure of all rows as a terminal shows it: what it is and its interval below."""
+
+    title: str
+    cells: Sequence[tuple[str, str]]
+
+    @classmethod
+    def of(cls, figure: Figure, rows: Iterable[Mapping[str, Any]], mode: str) -> _Column:
+        arrow = {"lower": " ↓", "higher": " ↑"}.get(figure.better, "")
+        return cls(figure.title + arrow, [cell(row, mode, figure) for row in rows])
+
+    @property
+    def width(self) -> int:
+        """So that nothing is cut but a title, between words."""
+        return max(map(len, (*self.title.split(), *(text for c in self.cells for text in c))))
+
+
+def _side_by_side(columns: Sequence[_Column], width: int) -> list[list[_Column]]:
+    """The columns in groups of which each has room in `width`, one column at least."""
+    groups: list[list[_Column]] = []
+    room = 0
+    for column in columns:
+        room -= _GAP + column.width
+        if not groups or room < 0:
+            groups.append([])
+            room = width - _GAP - column.width
+        groups[-1].append(column)
+    return groups

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from gestray.artifacts import MANIFEST, Artifact, Stage, StageResult, StageRun, run_stage
 from gestray.config import Config
@@ -215,7 +217,13 @@ def test_the_report_names_modes_and_what_is_missing(rows: dict[str, dict]) -> No
     page = render(report)
     for text in ("Published mode", "Corrected mode", "Synthetic data", "mean pose", "smplx_model="):
         assert text in page
-    tables = generation_tables(report)
+    tables = generation_tables(report, width=200)
     assert [len(table.rows) for table in tables] == [len(rows)] * 3
     assert "60 frames trimmed" in str(tables[-1].caption)
     assert "–" in list(tables[0].columns[-1].cells)  # LVD without a model
+    narrow = io.StringIO()
+    for table in generation_tables(report, width=60):
+        Console(file=narrow, width=60).print(table)
+    assert "Corrected mode, continued" in narrow.getvalue() and "… " not in narrow.getvalue()
+    said = [word for name in rows for word in name.split()]
+    assert all(word in narrow.getvalue().replace("\n", " ") for word in said)
