@@ -46,11 +46,14 @@ def codes() -> torch.Tensor:
     return torch.randint(CODES, (GESTURES, LENGTH + 1, PARTS, LEVELS))
 
 
-def empty() -> GestureMemory:
+def empty(gestures: int = 0, tokens: int = 0) -> GestureMemory:
     tokenizer = TokenizerConfig(
         parts=("face", "upper", "hands"), quantizers=LEVELS, codebook_size=CODES, code_dim=DIM
     )
-    config = TrainedGenerator(generator=preset("semtalk").model, tokenizer=tokenizer, speakers=())
+    config = TrainedGenerator(
+        generator=preset("semtalk").model, tokenizer=tokenizer, speakers=(), gestures=gestures,
+        gesture_tokens=tokens,
+    )  # fmt: skip
     return GestureMemory(config, WORDS)
 
 
@@ -111,6 +114,13 @@ def test_a_gesture_once_begun_is_played_to_its_end_and_no_further(books, codes, 
     found = made(memory, books, longer, torch.zeros(2, PARTS, DIM), noise)
     assert torch.equal(found[:, :LENGTH, 1:], codes[[1, 2], 1:, 1:])
     assert (found[:, LENGTH:] == -1).all()
+
+
+def test_a_memory_that_is_loaded_plays_on_what_is_begun(books, codes) -> None:
+    memory = empty(GESTURES, GESTURES * LENGTH)
+    memory.load_state_dict(filled(books, codes, words(0, 1, 2, 3)).state_dict())
+    found = made(memory, books, cue(words(1, 2), meant=1), torch.zeros(2, PARTS, DIM))
+    assert torch.equal(found[:, :, 1:], codes[[1, 2], 1:, 1:])
 
 
 def test_nobody_begins_a_gesture_that_is_not_asked_for(books, codes) -> None:
