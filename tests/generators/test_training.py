@@ -13,7 +13,7 @@ from gestray.errors import UserError
 from gestray.generators.contract import Speech
 from gestray.generators.gesture_memory import cue_of
 from gestray.generators.model import CodeGenerator
-from gestray.generators.task import GeneratorTask, _take_gate
+from gestray.generators.task import GeneratorTask, _take_gate, huber
 from gestray.store import Folder
 from gestray.training.checkpoint import MODEL, save_config, save_model
 from gestray.training.loop import train_alone
@@ -74,6 +74,22 @@ def test_relevance_falls_when_the_generator_follows_its_gradient(generator_task,
         loss.backward()
         optimizer.step()
     assert min(found[-5:]) < 0.9 * found[0]
+
+
+def test_relevance_judges_the_frames_of_the_hop(generator_task, speech_takes):
+    task = generator_task("semges")
+    model, batch = prepared(task).eval(), a_batch(task, speech_takes)
+    (past, hop, _), per_token = model.tokens, model.tokenizer.config.frames_per_token
+    with torch.no_grad():
+        recorded, codes = task._codes(model, batch)
+        _, lesson = task._window(model, batch, codes, recorded, 0)
+        by_part = zip(model.tokenizer.config.parts, lesson.motion.unbind(2), strict=True)
+        whole = huber(
+            model.tokenizer.frames_of(dict(by_part)), recorded, slice(None), model.tokenizer
+        )
+        judged = lesson.motion_error(lesson.vectors)
+    assert torch.allclose(judged, whole[:, past * per_token : (past + hop) * per_token], atol=1e-6)
+    assert not torch.allclose(judged, whole[:, : hop * per_token], atol=1e-3)
 
 
 def test_coherence_teaches_what_is_said_alone(generator_task, speech_takes):
