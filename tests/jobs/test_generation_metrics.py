@@ -21,7 +21,7 @@ from gestray.metrics.fgd import (
     MotionAutoencoderTraining,
 )
 from gestray.metrics.generation.measure import FIGURES
-from gestray.reports.generation import GenerationReport, generation_tables, render
+from gestray.reports.generation import GenerationReport, cell, generation_tables, render
 from gestray.store import Folder
 from gestray.training.checkpoint import MODEL, model_bytes, save_config
 from gestray.views.catalog import read_columns
@@ -221,9 +221,26 @@ def test_the_report_names_modes_and_what_is_missing(rows: dict[str, dict]) -> No
     assert [len(table.rows) for table in tables] == [len(rows)] * 3
     assert "60 frames trimmed" in str(tables[-1].caption)
     assert "–" in list(tables[0].columns[-1].cells)  # LVD without a model
-    narrow = io.StringIO()
-    for table in generation_tables(report, width=60):
-        Console(file=narrow, width=60).print(table)
-    assert "Corrected mode, continued" in narrow.getvalue() and "… " not in narrow.getvalue()
-    said = [word for name in rows for word in name.split()]
-    assert all(word in narrow.getvalue().replace("\n", " ") for word in said)
+
+
+def test_in_a_narrow_terminal_tables_go_on_below_and_nothing_is_cut(rows: dict[str, dict]) -> None:
+    report = GenerationReport(
+        title="", split="test", takes=2, seeds=(0,), synthetic=True, smplx_model=False,
+        beats={"trim": 60, "threshold": 0.3}, rows=rows | {"without figures": {"takes": 2}},
+    )  # fmt: skip
+
+    def written(made_for: int, width: int) -> str:
+        console = Console(file=io.StringIO(), width=width)
+        for table in generation_tables(report, made_for):
+            table.caption = None
+            console.print(table)
+        return "\n".join(map(str.rstrip, console.file.getvalue().splitlines()))
+
+    for width in range(60, 120):
+        assert written(width, width) == written(width, 500), "columns have the room they ask for"
+    text = written(60, 60)
+    assert "Corrected mode, continued" in text and "without figures" not in text
+    for row in rows.values():
+        for mode, figures in FIGURES.items():
+            for figure in figures:
+                assert all(part in text for part in cell(row, mode, figure))
