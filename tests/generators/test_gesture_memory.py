@@ -22,6 +22,7 @@ from gestray.generators.gesture_memory import (
 )
 from gestray.generators.model import CodeGenerator
 from gestray.generators.remember import remember, taught_by
+from gestray.generators.session import Session
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerConfig
 from gestray.training.checkpoint import MODEL, save_config, save_model
@@ -144,6 +145,24 @@ def test_words_change_a_gesture_while_it_is_meant_and_no_longer(books, codes) ->
     assert torch.equal(found[0, :, 1:], codes[0, 1:, 1:])
     assert torch.equal(found[1, :1, 1:], codes[0, 1:2, 1:])
     assert torch.equal(found[1, 1:, 1:], codes[3, 2:, 1:])
+
+
+@pytest.mark.parametrize("sure", [20.0, -20.0])
+def test_what_a_network_moves_is_a_gesture_while_one_is_meant(generator, monkeypatch, sure) -> None:
+    network, books = generator.network, generator.books
+    monkeypatch.setattr(
+        network.gate, "forward", lambda window: torch.full(window.known.shape, sure)
+    )
+    session = Session(generator, [0], [0], 1.0)
+    with torch.inference_mode():
+        window, noise = session._window(), session._draw()
+        last = session.past + session.hop
+        answer = network.answer(window, session.past, last, books, noise)
+    parts = network.memory.parts
+    kept_NPD = Codebooks(books.vectors[:, parts]).sums(network.memory.codes)
+    moved_KPD = answer.vectors[0, :, parts]
+    remembered_K = (moved_KPD[:, None] == kept_NPD).all((-1, -2)).any(-1)
+    assert torch.equal(remembered_K, torch.full((session.hop,), sure > 0))
 
 
 def test_words_are_compared_by_what_is_not_in_all_of_them(books, codes) -> None:
