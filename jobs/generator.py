@@ -112,8 +112,7 @@ def _train(run: StageRun[GeneratorTraining]) -> StageResult:
     remembered = {}
 
     def finish() -> None:
-        model = task.build()
-        assert isinstance(model, CodeGenerator)
+        model = CodeGenerator(task.trained)
         model.load_state_dict(load(run.folder.read_bytes(MODEL)))
         if model.network.memory is not None:
             refs = taught_by(task, takes.folder)

@@ -167,7 +167,11 @@ def _remark(row: Row, validated: list[float]) -> str:
 
 
 def last_losses(log: list[Row]) -> dict[str, Any]:
-    """Metrics of the stage: losses of the last row, the best validation, a usual row's speed."""
+    """Metrics of the stage: losses of the last row, the best validation, the speed of all steps.
+
+    Speed leaves out the first row, of the step in which everything starts. A row in which training
+    waits for data may be rare, so that a median would not know of it.
+    """
     from gestray.training.loop import FIGURES
 
     found: dict[str, Any] = {
@@ -177,8 +181,13 @@ def last_losses(log: list[Row]) -> dict[str, Any]:
     }
     if validated := [row["val.loss"] for row in log if "val.loss" in row]:
         found["val.best_loss"] = min(validated)
+    befores = [0, *(row["step"] for row in log)]
+    timed = list(zip(befores, log, strict=False))[1:] or [(0, log[0])]
+    # Of each row, in units of a batch a (sample a second).
+    took = [(row["step"] - before) / row["samples_per_s"] for before, row in timed]
+    waited = [row["wait_share"] * each for (_, row), each in zip(timed, took, strict=True)]
     return found | {
         "steps": log[-1]["step"],
-        "samples_per_s": statistics.median(row["samples_per_s"] for row in log),
-        "data_wait_share": statistics.median(row["wait_share"] for row in log),
+        "samples_per_s": (timed[-1][1]["step"] - timed[0][0]) / sum(took),
+        "data_wait_share": sum(waited) / sum(took),
     }

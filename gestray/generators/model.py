@@ -74,7 +74,7 @@ class CodeGenerator(nn.Module):
     def learn_words(self) -> None:
         """Look up the words of the vocabulary, for good."""
         if self.lexicon is not None:
-            self.lexicon.copy_(self.network.heard.words.of(self.config.vocabulary))
+            self.lexicon.copy_(self.network.heard.words.of_vocabulary(self.config.vocabulary))
 
     def keep(self, gestures: Sequence[Gesture]) -> None:
         """Remember these gestures, and no others: see `gestray.generators.gesture_memory`."""

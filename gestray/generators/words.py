@@ -112,11 +112,18 @@ class WordVectors(nn.Module):
         """(V, width), with a mean square of 1, as the features of speech have it."""
         if not words:
             return torch.zeros(0, self.width)
-        vectors = self.encoder(words, torch.device("cpu"))
-        return vectors / vectors.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
+        return _scaled(self.encoder(words, torch.device("cpu")))
+
+    def of_vocabulary(self, words: Sequence[str]) -> Tensor:
+        """The same of words that are looked up together, and kept."""
+        return _scaled(self.encoder.at_once(words))
 
     def forward(self, rows: Tensor, vectors_VC: Tensor) -> Tensor:
         """(B, T, width) of rows (B, T), counted from 1, of `of`; zero where no word is spoken."""
         found = rows.new_zeros(len(vectors_VC) + 1, self.width, dtype=torch.float32)
         found[1:] = vectors_VC.to(found.device)
         return found[rows]
+
+
+def _scaled(vectors: Tensor) -> Tensor:
+    return vectors / vectors.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6)

@@ -212,8 +212,10 @@ class MelFeatures:
     hop: int | None = None
 
     def __init__(self, bands: int = 40) -> None:
+        from scipy.fft import rfft
         from scipy.sparse import csr_array
 
+        self._rfft = rfft  # of many windows at once four times as fast as numpy's
         self.width = bands + 2
         self.reach = _WINDOW + end_of_frame(1)
         filters = oshaughnessy_filters(_WINDOW, SAMPLE_RATE, bands, _LOWEST_HZ, _HIGHEST_HZ)
@@ -230,7 +232,7 @@ class MelFeatures:
         start = int(ends[0]) - _WINDOW
         heard = sound.between(start, int(ends[-1]))
         windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW)[ends - _WINDOW - start]
-        spectrum = np.fft.rfft(windows * self._window, axis=1)
+        spectrum = self._rfft(windows * self._window, axis=1)
         power_NK = (np.square(spectrum.real) + np.square(spectrum.imag)) * self._scale
         bands_NM = _level((self._from_power @ power_NK.T).T)
         energy_N1 = _level(np.square(windows).mean(axis=1, keepdims=True))

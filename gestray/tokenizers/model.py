@@ -160,11 +160,8 @@ class MotionTokenizer(nn.Module):
                 name: torch.cat([values, values[:, -1:].expand(-1, missing, -1)], dim=1)
                 for name, values in motion.items()
             }
-        was_training = self.training
-        recorded = self.eval()._recorded(motion)
-        codes = {part: stream.encode(recorded, self.beam) for part, stream in self.parts()}
-        self.train(was_training)
-        return codes
+        recorded = self._recorded(motion)
+        return {part: stream.encode(recorded, self.beam) for part, stream in self.parts()}
 
     @torch.no_grad()
     def vectors(self, codes: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -178,7 +175,7 @@ class MotionTokenizer(nn.Module):
     ) -> tuple[Frames, dict[str, Tensor]]:
         """Of windows of longer motions, their frames and codes (B, K, Q), as `forward` has them.
 
-        Unlike `encode`, translation counts from where it says. In evaluation mode.
+        Unlike `encode`, translation counts from where it says.
         """
         recorded = self._recorded(self._checked(poses, trans, expressions, whole_tokens=True))
         codes = {part: stream.encode(recorded, self.beam) for part, stream in self.parts()}

@@ -12,6 +12,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,10 +55,26 @@ class SampleStream:
     def local_batches(
         self, lanes: Sequence[int], first_step: int, steps: int
     ) -> Iterator[pa.Table]:
-        """One table a step with the rows of these lanes, in lane order; read in this process."""
+        """One table a step with the rows of these lanes, in lane order; read in this process.
+
+        A thread reads ahead, a chunk of each lane: lanes run dry together.
+        """
         chunks = self.plan.chunks(lanes, first_step, steps)
-        parts = (self.read_chunk(chunk, self.catalog) for chunk in chunks)
+        parts = self._read_ahead(chunks, len(lanes))
         return rebatch(parts, lanes, self.plan.samples_per_lane, steps)
+
+    def _read_ahead(self, chunks: Iterable[Chunk], most: int) -> Iterator[pa.Table]:
+        pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        reading: deque[Future[pa.Table]] = deque()
+        try:
+            for chunk in chunks:
+                reading.append(pool.submit(self.read_chunk, chunk, self.catalog))
+                if len(reading) > most:
+                    yield reading.popleft().result()
+            while reading:
+                yield reading.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def ray_batches(
         self,

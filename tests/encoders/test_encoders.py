@@ -174,6 +174,15 @@ def test_a_frozen_text_model_is_neither_trained_nor_stored(encoder):
     assert not [name for name in encoder.state_dict() if "backbone" in name]
 
 
+def test_texts_encoded_at_once_are_as_one_by_one_and_not_kept(encoder):
+    texts = ["gesticulations", "so", f"the words of {__name__}", "big", "so"]
+    found = encoder.text.at_once(texts)
+    assert texts[2] not in encoder.text._known.sentences
+    torch.testing.assert_close(found, encoder.text(texts, torch.device("cpu")), atol=1e-5, rtol=0)
+    assert torch.equal(found, encoder.text.at_once(texts))
+    assert encoder.text.at_once([]).shape == (0, encoder.text.width)
+
+
 def test_what_was_kept_while_inferring_can_be_learnt_from_and_forgotten_at_any_time():
     text = f"a sentence of {__name__}"
     first, second = (DualEncoder(preset("direct").model) for _ in range(2))

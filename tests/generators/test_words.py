@@ -100,10 +100,14 @@ def test_words_that_are_kept_are_not_looked_up_and_move_alike(with_vocabulary, m
     monkeypatch.setattr(TextEncoder, "forward", forward)
     moved = model.generate(speech)
     assert set(looked_up) == {"goes"}
-    assert np.array_equal(moved.poses, expected.poses)
+    # Kept words were looked up together, which shows in the last bits.
+    np.testing.assert_allclose(moved.poses, expected.poses, atol=1e-4)
     # In whatever order, known and unknown, or none at all.
     for asked in (["it", "goes", "stop"], ["goes"], ["so"], []):
-        assert torch.equal(model.word_vectors(asked), plain.word_vectors(asked))
+        found, single = model.word_vectors(asked), plain.word_vectors(asked)
+        torch.testing.assert_close(found, single, rtol=0, atol=5e-5)
+        unknown = [word == "goes" for word in asked]
+        assert torch.equal(found[unknown], single[unknown])
 
 
 def test_beats_mean_nothing_and_takes_without_labels_are_unknown():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 from gestray.corpora.take import motion_from_column
 from gestray.views import stream as stream_module
 from gestray.views.batching import BatchPlan
-from gestray.views.catalog import read_catalog, read_columns
+from gestray.views.catalog import _open_shard, read_catalog, read_columns
 from gestray.views.phrases import PhraseConfig, Phrases
 from gestray.views.stream import LANE, SampleStream, rebatch
 from gestray.views.windows import WindowConfig, Windows
@@ -46,6 +47,65 @@ def test_phrases_carry_their_words_and_motion(takes):
         frames = len(np.frombuffer(row["poses"], np.float32)) // 165
         assert frames == round((row["end_s"] - row["start_s"]) * 30)
         assert row["text"] and row["split"] == "train"
+
+
+def test_threads_read_the_same_takes_at_the_same_time(takes):
+    refs = read_catalog(takes)
+    expected = [read_columns(takes, ref, ["poses"]) for ref in refs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: read_columns(takes, refs[n % 12], ["poses"]), range(240)))
+        files = pool.map(lambda n: (time.sleep(0.05), _open_shard(takes, refs[0].shard))[1], "abcd")
+    assert all(table.equals(expected[n % 12]) for n, table in enumerate(found))
+    assert len(set(map(id, files))) == 4
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Chunks that were read, in order."""
+    chunks, whole = [], SampleStream.read_chunk
+
+    def read_chunk(self, chunk, refs):
+        chunks.append(chunk)
+        return whole(self, chunk, refs)
+
+    monkeypatch.setattr(SampleStream, "read_chunk", read_chunk)
+    return chunks
+
+
+def test_a_thread_reads_a_chunk_of_each_lane_ahead_and_stops_with_the_reader(takes, read):
+    windows = stream(takes, Windows(WindowConfig(), "train"), pool=8)
+    batches = windows.local_batches(range(8), 0, 1000)
+    next(batches)
+    until = time.monotonic() + 30
+    while len(read) < 16 and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert len(read) == 16
+    assert read == list(windows.plan.chunks(range(8), 0, 1000))[:16]
+    for _ in range(20):
+        next(batches)
+    batches.close()
+    time.sleep(0.2)  # of the chunk it is at
+    stopped = len(read)
+    time.sleep(0.5)
+    assert len(read) == stopped < 100
+
+
+def test_what_goes_wrong_ahead_is_told_where_it_is_wanted(takes, read, monkeypatch):
+    windows = stream(takes, Windows(WindowConfig(), "train"), pool=8)
+    cut = Windows.cut
+
+    def fail_at_last(self, *args):
+        if len(read) == 12:
+            raise OSError("the disk is gone")
+        return cut(self, *args)
+
+    monkeypatch.setattr(Windows, "cut", fail_at_last)
+    batches, got = windows.local_batches(range(8), 0, 1000), 0
+    with pytest.raises(OSError, match="the disk is gone"):
+        for _ in batches:
+            got += 1
+    assert got > 0
 
 
 @pytest.mark.ray

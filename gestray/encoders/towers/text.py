@@ -17,6 +17,9 @@ from gestray.encoders.config import TextTowerConfig
 from gestray.encoders.towers.encoded import Encoded, Pooling, attend, masked_mean, transformer
 from gestray.errors import UserError
 
+# Texts in a batch.
+_AT_ONCE = 256
+
 
 class Outputs(NamedTuple):
     """Of a frozen model, by what went in."""
@@ -91,6 +94,21 @@ class TextEncoder(nn.Module):
         lengths = torch.tensor([len(words) for words in keys], device=device)
         return padded, torch.arange(count, device=device) < lengths[:, None]
 
+    def at_once(self, texts: Sequence[str]) -> Tensor:
+        """Sentences (B, C) of short texts that belong together, of a frozen model on the CPU.
+
+        In batches of like length, a dozen times as fast as `forward`; each depends in its last
+        bits on the others, and so none is kept for whoever asks for it by itself.
+        """
+        order = sorted(range(len(texts)), key=lambda n: (len(texts[n]), texts[n]))
+        found = torch.empty(len(texts), self.width)
+        with torch.no_grad():
+            for first in range(0, len(order), _AT_ONCE):
+                part = order[first : first + _AT_ONCE]
+                vectors = self._encode([texts[n] for n in part], torch.device("cpu"))
+                found[part] = torch.stack(vectors)
+        return found
+
     def forget(self) -> None:
         """Let go of the outputs kept of the texts seen so far: a server sees texts without end."""
         self._known.sentences.clear()
@@ -116,7 +134,7 @@ class TextEncoder(nn.Module):
         unknown = sorted(set(texts) - found.keys())
         # On a CPU one by one: in a batch, a text's embedding depends in its last
         # bits on its neighbours, and with it a resumed run on where it resumed.
-        at_once = 1 if device.type == "cpu" else 256
+        at_once = 1 if device.type == "cpu" else _AT_ONCE
         # Whoever asks first may only infer; who asks next may learn from the same.
         with torch.inference_mode(False), torch.no_grad():
             for first in range(0, len(unknown), at_once):
