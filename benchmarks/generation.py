@@ -158,7 +158,7 @@ def measure(runs: int) -> Comparison:
         "trans": clips(take.trans - take.trans[0]),
         "expressions": clips(take.expressions),
     }
-    vocabulary = most_said(others)
+    vocabulary, _ = most_said(others)
     models = {name: generator(name, windows, vocabulary) for name in ("semtalk", "semges")}
     ways: dict[str, Callable[[], float]] = {}
     for name, model in models.items():

@@ -110,21 +110,24 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
     for role, made in generators.items():
         by_name.setdefault(role.partition("@")[0], []).append(made)
     gestures = _recorded_gestures(run)
-    with progress("generate", len(generators) * len(config.seeds)) as track:
+    takes = len(corpus.tested)
+    with progress("generate takes", len(generators) * len(config.seeds) * takes) as track:
         done = 0
         for name, trained in by_name.items():
             with_strategies = [f"{name} + {strategy}" for strategy in config.strategies]
             if rows.has(name, *with_strategies):
-                done += len(trained) * len(config.seeds)
+                done += len(trained) * len(config.seeds) * takes
                 track(done, name)
                 continue
             runs: list[list[Gesturing]] = []
             for made in trained:
                 model = CodeGenerator.from_folder(made.folder)
                 for seed in config.seeds:
-                    runs.append(_moved(model, corpus, config, seed))
-                    done += 1
-                    track(done, name)
+                    runs.append([])
+                    for moved in _moved(model, corpus, config, seed):
+                        runs[-1] += moved
+                        track(done + len(runs[-1]), name)
+                    done += takes
                 rebuilt = f"{REBUILT} ({'+'.join(model.config.tokenizer.parts)})"
                 rows.make(rebuilt, partial(_through_tokens, judge, corpus, model))
             hop = model.tokens[1] * model.config.tokenizer.frames_per_token
@@ -141,7 +144,7 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
         "split": config.split,
         "seeds": list(config.seeds),
         "synthetic": synthetic,
-        "takes": len(corpus.tested),
+        "takes": takes,
         "smplx_model": config.smplx_model is not None,
         "beats": config.beats.model_dump(),
         "rows": rows.made,
@@ -155,7 +158,6 @@ def _evaluate(run: StageRun[ScoresConfig]) -> StageResult:
         for key, value in scores.items()
         if isinstance(value, float)
     }
-    takes = len(corpus.tested)
     rows.forget()
     return StageResult(takes, takes, 0, {**flat, "synthetic": synthetic})
 
@@ -224,10 +226,9 @@ def _recorded_gestures(run: StageRun[ScoresConfig]) -> RecordedGestures | None:
 
 def _moved(
     model: CodeGenerator, corpus: Corpus, config: ScoresConfig, seed: int
-) -> list[Gesturing]:
+) -> Iterator[list[Gesturing]]:
     """Motion for every take of the split, in its speaker's manner where that is known."""
     together = config.together
-    found: list[Gesturing] = []
     for first in range(0, len(corpus.tested), together):
         refs = corpus.tested[first : first + together]
         speakers = [ref.speaker if ref.speaker in model.config.speakers else None for ref in refs]
@@ -235,8 +236,7 @@ def _moved(
         speeches = corpus.speech[first : first + together]
         many = model.generate_many(speeches, speakers, seeds, config.temperature)
         frames = [len(moved.poses) for moved in corpus.recorded[first : first + together]]
-        found += [moved[:count] for moved, count in zip(many, frames, strict=True)]
-    return found
+        yield [moved[:count] for moved, count in zip(many, frames, strict=True)]
 
 
 def _rebuilt(model: CodeGenerator, corpus: Corpus) -> Iterator[np.ndarray]:

@@ -96,11 +96,12 @@ def _train(run: StageRun[GeneratorTraining]) -> StageResult:
         for ref in read_catalog(takes.folder)
         if ref.num_frames and ref.split not in ("val", "test")
     ]
+    vocabulary, others = most_said(word["word"] for take in trains for word in take.words or ())
     trained = TrainedGenerator(
         generator=run.config.model,
         tokenizer=of_codes.model,
         speakers=tuple(sorted({ref.speaker for ref in trains if ref.speaker is not None})),
-        vocabulary=most_said(word["word"] for take in trains for word in take.words or ()),
+        vocabulary=vocabulary,
     )
     task = GeneratorTask(
         run.config,
@@ -108,11 +109,13 @@ def _train(run: StageRun[GeneratorTraining]) -> StageResult:
         tokenizer.folder,
         features.folder if features else None,
         gate.folder if gate else None,
+        others,
     )
     remembered = {}
 
     def finish() -> None:
-        model = CodeGenerator(task.trained)
+        model = task.build()
+        assert isinstance(model, CodeGenerator)
         model.load_state_dict(load(run.folder.read_bytes(MODEL)))
         if model.network.memory is not None:
             refs = taught_by(task, takes.folder)

@@ -1,6 +1,6 @@
 """The vectors that codes stand for: looked up, summed over the levels, searched.
 
-Shapes: L levels, P parts, S codes of a codebook, D width of a code; B batch.
+Shapes: L levels, P parts, S codes of a codebook, D width of a code; N tokens.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ class Codebooks:
         """Vectors (…, P, D) of one level's codes (…, P)."""
         return self.vectors[level][self._part, codes]
 
+    def of_parts(self, level: int, codes_PN: Tensor) -> Tensor:
+        """The same, parts first: (P, N, D)."""
+        return self.vectors[level][self._part[:, None], codes_PN]
+
     def sums(self, codes: Tensor) -> Tensor:
         """Sums over the levels (…, P, D) of the vectors of codes (…, P, L).
 
@@ -37,17 +41,14 @@ class Codebooks:
             found = found + self.look_up(level, of_level)
         return found
 
-    def nearest(self, level: int, wanted_BPD: Tensor) -> Tensor:
-        """Codes (B, P) of one level whose vectors lie nearest to those wanted."""
+    def nearest(self, level: int, wanted_PND: Tensor) -> Tensor:
+        """Codes (P, N) of one level whose vectors lie nearest to those wanted."""
         # ½ |wanted − v|² less ½ |wanted|²; `torch.cdist` takes five times as long, most of it to
         # square all vectors of the codebooks anew.
-        apart_PBS = torch.baddbmm(
-            self._half_squares[level],
-            wanted_BPD.transpose(0, 1),
-            self.vectors[level].transpose(1, 2),
-            alpha=-1,
+        apart_PNS = torch.baddbmm(
+            self._half_squares[level], wanted_PND, self.vectors[level].transpose(1, 2), alpha=-1
         )
-        return apart_PBS.argmin(-1).T
+        return apart_PNS.argmin(-1)
 
     @cached_property
     def _part(self) -> Tensor:

@@ -1,6 +1,10 @@
 """Attention and code heads: what the networks over codes are made of.
 
-Shapes: B batch, K tokens, W width, P parts, L levels, S codes of a codebook, D width of a code.
+Every part has weights of its own, so heads work part by part: their tensors have the parts first,
+and a layer of all parts is one product of batches.
+
+Shapes: B batch, K tokens, N tokens of all windows, W width, P parts, L levels, S codes of a
+codebook, D width of a code.
 """
 
 from __future__ import annotations
@@ -99,15 +103,16 @@ class LeftOut(nn.Module):
         self.inner_bias = nn.Parameter(torch.zeros(parts, width))
         self.out = nn.Parameter(torch.zeros(parts, width, dim))
 
-    def forward(self, known: Tensor, before: Tensor, coarse: Tensor) -> Tensor:
-        """The vectors expected (…, P, D), given those of the codes and of the token before."""
-        before = before.flatten(-2)
-        nothing = (before == 0).all(-1, keepdim=True)
-        goes_on = self.goes_on(before).view_as(coarse) + _each(coarse, self.keeps)
-        linear = torch.where(nothing[..., None], self.begins, goes_on)
-        known = known + _each(coarse, self.from_coarse)
-        inner = functional.gelu(_each(known, self.inner) + self.inner_bias)
-        return linear + _each(known + inner, self.out)
+    def forward(self, known_PNW: Tensor, before_NPD: Tensor, coarse_PND: Tensor) -> Tensor:
+        """The vectors expected (P, N, D), given those of the codes and of the token before."""
+        before_NC = before_NPD.flatten(1)
+        nothing_N1 = (before_NC == 0).all(-1, keepdim=True)
+        goes_on_PND = self.goes_on(before_NC).view_as(before_NPD).transpose(0, 1)
+        goes_on_PND = torch.baddbmm(goes_on_PND, coarse_PND, self.keeps)
+        linear_PND = torch.where(nothing_N1, self.begins[:, None], goes_on_PND)
+        known_PNW = torch.baddbmm(known_PNW, coarse_PND, self.from_coarse)
+        inner_PNW = torch.baddbmm(self.inner_bias[:, None], known_PNW, self.inner)
+        return torch.baddbmm(linear_PND, known_PNW + functional.gelu(inner_PNW), self.out)
 
     @torch.no_grad()
     def start(self, before_NPD: Tensor, coarse_NPD: Tensor, vectors_NPD: Tensor) -> None:
@@ -152,50 +157,55 @@ class CodeHeads(nn.Module):
         self.bias = nn.Parameter(torch.zeros(parts, codes))
         self.left_out = LeftOut(parts, dim, width) if levels > 1 else None
 
-    def known(self, hidden: Tensor, before: Tensor) -> Tensor:
-        """What is known of tokens (…, P, W), given the vectors (…, P, D) of those before them."""
-        return hidden + self.from_before(before.flatten(-2)).view_as(hidden)
+    def known(self, hidden_NPW: Tensor, before_NPD: Tensor) -> Tensor:
+        """What is known of tokens (P, N, W), given the vectors of those before them."""
+        of_before_NPW = self.from_before(before_NPD.flatten(1)).view_as(hidden_NPW)
+        return (hidden_NPW + of_before_NPW).transpose(0, 1)
 
-    def logits(self, known: Tensor) -> Tensor:
-        """(…, P, S) of the first level's codes."""
-        inner = functional.gelu(_each(known, self.inner) + self.inner_bias)
-        return _each(known + inner, self.to_logits) + self.bias
+    def logits(self, known_PNW: Tensor) -> Tensor:
+        """(P, N, S) of the first level's codes."""
+        inner_PNW = torch.baddbmm(self.inner_bias[:, None], known_PNW, self.inner)
+        known_PNW = known_PNW + functional.gelu(inner_PNW)
+        return torch.baddbmm(self.bias[:, None], known_PNW, self.to_logits)
 
-    def loss(self, hidden: Tensor, lesson: Lesson, weight_BK: Tensor | None = None) -> Tensor:
+    def loss(self, hidden_BKPW: Tensor, lesson: Lesson, weight_BK: Tensor | None = None) -> Tensor:
         """Cross-entropy of codes in nats, and of what they leave out the share not foreseen.
 
         Args:
-            hidden: (B, K, P, W) of the lesson's tokens.
+            hidden_BKPW: of the lesson's tokens.
             weight_BK: how much each token counts; None: all alike.
         """
-        known = self.known(hidden, lesson.before)
-        logits = self.logits(known)
-        codes_BKP = lesson.codes[..., 0]
-        lost_BKP = functional.cross_entropy(
-            logits.flatten(0, 2), codes_BKP.flatten(), reduction="none"
-        ).view(codes_BKP.shape)
-        coarse = lesson.books.look_up(0, codes_BKP)
-        rest = lesson.vectors - coarse
+        before_NPD = lesson.before.flatten(0, 1)
+        known_PNW = self.known(hidden_BKPW.flatten(0, 1), before_NPD)
+        codes_PN = lesson.codes[..., 0].flatten(0, 1).T
+        lost_PN = functional.cross_entropy(
+            self.logits(known_PNW).flatten(0, 1), codes_PN.flatten(), reduction="none"
+        ).view(codes_PN.shape)
         if self.left_out is not None:
-            error_BKP = (self.left_out(known, lesson.before, coarse) - rest).square().mean(-1)
-            lost_BKP = lost_BKP + error_BKP / rest.square().mean((0, 1, 3)).clamp(min=1e-8)
-        lost_BK = lost_BKP.mean(-1)
+            coarse_PND = lesson.books.of_parts(0, codes_PN)
+            rest_PND = lesson.vectors.flatten(0, 1).transpose(0, 1) - coarse_PND
+            foreseen_PND = self.left_out(known_PNW, before_NPD, coarse_PND)
+            spread_P1 = rest_PND.square().mean((1, 2)).clamp(min=1e-8)[:, None]
+            lost_PN = lost_PN + (foreseen_PND - rest_PND).square().mean(-1) / spread_P1
+        lost_N = lost_PN.mean(0)
         if weight_BK is None:
-            return lost_BK.mean()
-        return (lost_BK * weight_BK).sum() / weight_BK.sum().clamp(min=1e-6)
+            return lost_N.mean()
+        weight_N = weight_BK.flatten()
+        return (lost_N * weight_N).sum() / weight_N.sum().clamp(min=1e-6)
 
-    def likeliest(self, hidden: Tensor, before: Tensor, books: Codebooks) -> Tensor:
-        """Vectors (…, P, D) of the likeliest tokens, with the gradients of all codes' means.
+    def likeliest(self, hidden_BKPW: Tensor, before_BKPD: Tensor, books: Codebooks) -> Tensor:
+        """Vectors (B, K, P, D) of the likeliest tokens, with the gradients of all codes' means.
 
         Straight through (Bengio et al. 2013).
         """
-        known = self.known(hidden, before)
-        likely = self.logits(known).softmax(-1)
-        hard = functional.one_hot(likely.argmax(-1), likely.shape[-1]).to(likely.dtype)
-        coarse = _each(hard + likely - likely.detach(), books.vectors[0])
-        if self.left_out is None:
-            return coarse
-        return coarse + self.left_out(known, before, coarse)
+        before_NPD = before_BKPD.flatten(0, 1)
+        known_PNW = self.known(hidden_BKPW.flatten(0, 1), before_NPD)
+        likely_PNS = self.logits(known_PNW).softmax(-1)
+        hard_PNS = functional.one_hot(likely_PNS.argmax(-1), likely_PNS.shape[-1]).to(likely_PNS)
+        found_PND = torch.bmm(hard_PNS + likely_PNS - likely_PNS.detach(), books.vectors[0])
+        if self.left_out is not None:
+            found_PND = found_PND + self.left_out(known_PNW, before_NPD, found_PND)
+        return found_PND.transpose(0, 1).unflatten(0, before_BKPD.shape[:2])
 
     def draw(
         self,
@@ -210,26 +220,21 @@ class CodeHeads(nn.Module):
         The noise of either kind is drawn by the caller, times a temperature: `gumbel` is added to
         the logits before the likeliest code is taken, `normal` is spread as the linear rule errs.
         """
-        known = self.known(hidden_BPW, before_BPD)
-        codes = [(self.logits(known) + gumbel_BPS).argmax(-1)]
-        vectors = books.look_up(0, codes[0])
+        known_PBW = self.known(hidden_BPW, before_BPD)
+        codes = [(self.logits(known_PBW) + gumbel_BPS.transpose(0, 1)).argmax(-1)]
+        vectors_PBD = books.of_parts(0, codes[0])
         if self.left_out is not None:
-            rest = self.left_out(known, before_BPD, vectors)
-            wanted = vectors + rest + _each(normal_BPD, self.left_out.spread)
+            wanted_PBD = vectors_PBD + self.left_out(known_PBW, before_BPD, vectors_PBD)
+            normal_PBD = normal_BPD.transpose(0, 1)
+            wanted_PBD = torch.baddbmm(wanted_PBD, normal_PBD, self.left_out.spread)
             for level in range(1, len(books.vectors)):
-                codes.append(books.nearest(level, wanted - vectors))
-                vectors = vectors + books.look_up(level, codes[-1])
-        return torch.stack(codes, dim=-1), vectors
+                codes.append(books.nearest(level, wanted_PBD - vectors_PBD))
+                vectors_PBD = vectors_PBD + books.of_parts(level, codes[-1])
+        return torch.stack(codes, dim=-1).transpose(0, 1), vectors_PBD.transpose(0, 1)
 
 
 def _weights(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(*shape) * shape[-2] ** -0.5)
-
-
-def _each(values: Tensor, weights_PVW: Tensor) -> Tensor:
-    """Every part's values (N, …, P, V) by its own weights: (N, …, P, W)."""
-    values_PNV = values.flatten(0, -3).transpose(0, 1)
-    return (values_PNV @ weights_PVW).transpose(0, 1).unflatten(0, values.shape[:-2])
 
 
 def with_preparation(meaning_BK: Tensor, lead: int) -> Tensor:

@@ -71,10 +71,12 @@ class CodeGenerator(nn.Module):
         ]
         return Codebooks(torch.stack(of_levels))
 
-    def learn_words(self) -> None:
-        """Look up the words of the vocabulary, for good."""
+    def learn_words(self, others: Sequence[str] = ()) -> None:
+        """Look up the words of the vocabulary, for good; and others, for as long as it lives."""
+        vocabulary, words = self.config.vocabulary, self.network.heard.words
+        words.learn((*vocabulary, *others))
         if self.lexicon is not None:
-            self.lexicon.copy_(self.network.heard.words.of_vocabulary(self.config.vocabulary))
+            self.lexicon.copy_(words.of(vocabulary))
 
     def keep(self, gestures: Sequence[Gesture]) -> None:
         """Remember these gestures, and no others: see `gestray.generators.gesture_memory`."""

@@ -42,6 +42,7 @@ class GeneratorTask:
         tokenizer: folder of the frozen tokenizer.
         features: of speech, computed before; None: they are made from audio.
         gate: folder of a SemTalk generator whose gate is taken over and kept as it is.
+        words: those of the takes that are not in the vocabulary, to be looked up together.
     """
 
     config: GeneratorTraining
@@ -49,6 +50,7 @@ class GeneratorTask:
     tokenizer: Folder
     features: Folder | None = None
     gate: Folder | None = None
+    words: tuple[str, ...] = ()
 
     def view(self, split: str = "train") -> SpeechWindows:
         motion = columns_of(self.trained.tokenizer.parts)
@@ -59,7 +61,7 @@ class GeneratorTask:
     def build(self) -> nn.Module:
         model = CodeGenerator(self.trained)
         model.tokenizer.load_state_dict(MotionTokenizer.from_folder(self.tokenizer).state_dict())
-        model.learn_words()
+        model.learn_words(self.words)
         if self.gate is not None:
             _take_gate(model, CodeGenerator.from_folder(self.gate))
         return model

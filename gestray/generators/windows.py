@@ -2,7 +2,7 @@
 
 A row holds a window's motion, and frame by frame the features of its speech, which word is
 spoken, and how much is meant. Features of speech are made here, while windows are cut: log-mel
-of a take of 45 s takes some 30 ms, less than reading its motion, and nothing is stored.
+of a take of 45 s takes some 20 ms, about as long as reading its motion, and nothing is stored.
 """
 
 from __future__ import annotations

@@ -28,11 +28,15 @@ def spoken_form(word: str) -> str:
     return word.casefold().strip(" \t\n.,;:!?\"'()[]{}<>…“”‘’«»—–-")
 
 
-def most_said(words: Iterable[str]) -> tuple[str, ...]:
-    """The `VOCABULARY` most frequent words, as `spoken_form` has them, the most frequent first."""
+def most_said(words: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The `VOCABULARY` most frequent words, as `spoken_form` has them, and the others.
+
+    The most frequent first.
+    """
     times = Counter(map(spoken_form, words))
     del times[""]
-    return tuple(sorted(times, key=lambda word: (-times[word], word))[:VOCABULARY])
+    found = tuple(sorted(times, key=lambda word: (-times[word], word)))
+    return found[:VOCABULARY], found[VOCABULARY:]
 
 
 def frames_of_words(words: Sequence[Word], first: int, last: int) -> np.ndarray:
@@ -43,17 +47,17 @@ def frames_of_words(words: Sequence[Word], first: int, last: int) -> np.ndarray:
     """
     found = np.zeros((last - first, ABOUT_WORDS), np.float32)
     found[:, 0] = -1
-    for number, word in enumerate(words):
-        assert word.start_s is not None and word.end_s is not None
-        start, end = word.start_s * FRAMES_PER_S, word.end_s * FRAMES_PER_S
-        begins = int(start)
-        ends = max(begins + 1, round(end))
-        if ends <= first or begins >= last:
-            continue
-        frames = np.arange(max(begins, first), min(ends, last))
-        over = np.clip((frames + 1 - start) / max(end - start, 1e-3), 0, 1)
-        inside = slice(int(frames[0]) - first, int(frames[-1]) + 1 - first)
-        found[inside] = np.stack([np.full(len(frames), number), over, frames == begins], axis=1)
+    times = np.array([(word.start_s, word.end_s) for word in words], np.float64).reshape(-1, 2)
+    start, end = times.T * FRAMES_PER_S
+    begins = start.astype(np.int64)
+    ends = np.maximum(begins + 1, np.rint(end).astype(np.int64))
+    # All frames of all words, word by word: where words overlap, the later one is spoken.
+    counts = (np.minimum(ends, last) - np.maximum(begins, first)).clip(min=0)
+    number = np.repeat(np.arange(len(words)), counts)
+    within = np.arange(len(number)) - np.repeat(counts.cumsum() - counts, counts)
+    frame = np.maximum(begins, first)[number] + within
+    over = (frame + 1 - start[number]) / np.maximum(end - start, 1e-3)[number]
+    found[frame - first] = np.stack([number, over.clip(0, 1), frame == begins[number]], axis=1)
     return found
 
 
@@ -102,6 +106,7 @@ class WordVectors(nn.Module):
         super().__init__()
         self.config = config
         self.width: int = self.encoder.width
+        self._learnt: dict[str, Tensor] = {}
 
     @property
     def encoder(self) -> TextEncoder:
@@ -110,13 +115,19 @@ class WordVectors(nn.Module):
 
     def of(self, words: Sequence[str]) -> Tensor:
         """(V, width), with a mean square of 1, as the features of speech have it."""
-        if not words:
-            return torch.zeros(0, self.width)
-        return _scaled(self.encoder(words, torch.device("cpu")))
+        found = torch.zeros(len(words), self.width)
+        unknown = [n for n, word in enumerate(words) if word not in self._learnt]
+        if unknown:
+            texts = [words[n] for n in unknown]
+            found[unknown] = _scaled(self.encoder(texts, torch.device("cpu")))
+        for n in set(range(len(words))).difference(unknown):
+            found[n] = self._learnt[words[n]]
+        return found
 
-    def of_vocabulary(self, words: Sequence[str]) -> Tensor:
-        """The same of words that are looked up together, and kept."""
-        return _scaled(self.encoder.at_once(words))
+    def learn(self, words: Sequence[str]) -> None:
+        """Look these up together, many times as fast; they are no part of the state."""
+        vectors = _scaled(self.encoder.at_once(words))
+        self._learnt = dict(zip(words, vectors, strict=True))
 
     def forward(self, rows: Tensor, vectors_VC: Tensor) -> Tensor:
         """(B, T, width) of rows (B, T), counted from 1, of `of`; zero where no word is spoken."""

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gestray.encoders.towers.text import TextEncoder
 from gestray.errors import UserError
@@ -31,6 +33,30 @@ def test_words_lie_in_the_frames_in_which_they_are_spoken():
     assert about[:, 2].tolist() == [1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]
     assert np.allclose(about[:3, 1], [1 / 3, 2 / 3, 1], atol=1e-3)
     assert np.array_equal(frames_of_words(words, 5, 8), about[5:8])
+
+
+@st.composite
+def spoken(draw: st.DrawFn) -> list[Word]:
+    """Words in order, of any length, some with nothing between them and some that overlap."""
+    words, at = [], 0.0
+    for number in range(draw(st.integers(0, 8))):
+        start = max(0.0, at + draw(st.sampled_from([0.0, 0.0, 0.1, -0.2, 0.7])))
+        at = start + draw(st.sampled_from([0.0, 0.001, 1 / 30, 0.05, 0.5]) | st.floats(0, 1))
+        words.append(Word(f"w{number}", start, at))
+    return words
+
+
+@given(spoken(), st.integers(0, 40), st.integers(1, 120))
+def test_frames_of_words_are_those_of_one_word_after_the_other(words, first, frames):
+    expected = np.zeros((frames, 3), np.float32)
+    expected[:, 0] = -1
+    for number, word in enumerate(words):
+        start, end = word.start_s * 30, word.end_s * 30
+        for frame in range(int(start), max(int(start) + 1, round(end))):
+            if first <= frame < first + frames:
+                over = (frame + 1 - start) / max(end - start, 1e-3)
+                expected[frame - first] = number, min(max(over, 0), 1), frame == int(start)
+    assert np.array_equal(frames_of_words(words, first, first + frames), expected)
 
 
 def test_a_word_that_begins_later_is_unknown():
@@ -58,9 +84,8 @@ def test_case_and_punctuation_do_not_make_another_word():
 def test_the_words_said_most_often_are_kept(monkeypatch):
     monkeypatch.setattr("gestray.generators.words.VOCABULARY", 3)
     assert most_said(["So", "it", "goes.", "so,", "…", "…", "it", "so", "big"]) == (
-        "so",
-        "it",
-        "big",
+        ("so", "it", "big"),
+        ("goes",),
     )
 
 
@@ -108,6 +133,17 @@ def test_words_that_are_kept_are_not_looked_up_and_move_alike(with_vocabulary, m
         torch.testing.assert_close(found, single, rtol=0, atol=5e-5)
         unknown = [word == "goes" for word in asked]
         assert torch.equal(found[unknown], single[unknown])
+
+
+def test_words_learnt_for_training_are_not_looked_up_and_no_part_of_the_model(
+    with_vocabulary, monkeypatch
+):
+    model, plain = with_vocabulary
+    single, state = plain.word_vectors(["goes", "so"]), set(model.state_dict())
+    model.learn_words(["goes"])
+    monkeypatch.setattr(TextEncoder, "forward", lambda *_: pytest.fail("looked up"))
+    torch.testing.assert_close(model.word_vectors(["goes", "so"]), single, rtol=0, atol=5e-5)
+    assert set(model.state_dict()) == state
 
 
 def test_beats_mean_nothing_and_takes_without_labels_are_unknown():
