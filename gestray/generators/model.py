@@ -24,6 +24,7 @@ from gestray.generators.semges import SemGes
 from gestray.generators.semtalk import SemTalk
 from gestray.generators.session import Session
 from gestray.generators.windows import built
+from gestray.generators.words import WordVectors
 from gestray.speech.features import Sound, end_of_frame, frames_in
 from gestray.store import Folder
 from gestray.tokenizers.model import MotionTokenizer
@@ -73,10 +74,13 @@ class CodeGenerator(nn.Module):
 
     def learn_words(self, others: Sequence[str] = ()) -> None:
         """Look up the words of the vocabulary, for good; and others, for as long as it lives."""
-        vocabulary, words = self.config.vocabulary, self.network.heard.words
-        words.learn((*vocabulary, *others))
+        vocabulary = self.config.vocabulary
+        learnt = self.network.heard.words.together((*vocabulary, *others))
+        for part in self.modules():
+            if isinstance(part, WordVectors):  # a gate has its own
+                part.learnt = learnt
         if self.lexicon is not None:
-            self.lexicon.copy_(words.of(vocabulary))
+            self.lexicon.copy_(torch.stack([learnt[word] for word in vocabulary]))
 
     def keep(self, gestures: Sequence[Gesture]) -> None:
         """Remember these gestures, and no others: see `gestray.generators.gesture_memory`."""

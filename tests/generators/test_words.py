@@ -17,7 +17,13 @@ from gestray.generators.contract import Speech
 from gestray.generators.model import CodeGenerator
 from gestray.generators.voice import speak
 from gestray.generators.windows import meaning_of
-from gestray.generators.words import frames_of_words, most_said, spoken_form, word_rows
+from gestray.generators.words import (
+    WordVectors,
+    frames_of_words,
+    most_said,
+    spoken_form,
+    word_rows,
+)
 from gestray.speech.words import Word
 from gestray.store import Folder
 from gestray.tokenizers.config import preset as tokenizer_preset
@@ -141,6 +147,7 @@ def test_words_learnt_for_training_are_not_looked_up_and_no_part_of_the_model(
     model, plain = with_vocabulary
     single, state = plain.word_vectors(["goes", "so"]), set(model.state_dict())
     model.learn_words(["goes"])
+    assert {len(part.learnt) for part in model.modules() if isinstance(part, WordVectors)} == {4}
     monkeypatch.setattr(TextEncoder, "forward", lambda *_: pytest.fail("looked up"))
     torch.testing.assert_close(model.word_vectors(["goes", "so"]), single, rtol=0, atol=5e-5)
     assert set(model.state_dict()) == state
