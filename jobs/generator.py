@@ -114,9 +114,9 @@ def _train(run: StageRun[GeneratorTraining]) -> StageResult:
     remembered = {}
 
     def finish() -> None:
-        model = task.build()
-        assert isinstance(model, CodeGenerator)
+        model = CodeGenerator(trained)
         model.load_state_dict(load(run.folder.read_bytes(MODEL)))
+        model.look_up(others)
         if model.network.memory is not None:
             refs = taught_by(task, takes.folder)
             with progress("remember gestures of takes", len(refs)) as track:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gestray.generators.config import TrainedGenerator
+from gestray.generators.dropout import Dropout
 from gestray.generators.words import ABOUT_WORDS, WordVectors
 
 
@@ -64,7 +65,7 @@ class Heard(nn.Module):
         )
         self.words = WordVectors(generator.text)
         self.from_words = nn.Sequential(
-            nn.Dropout(generator.dropout),
+            Dropout(generator.dropout),
             nn.Linear(self.words.width + ABOUT_WORDS - 1, width),
             nn.GELU(),
             nn.Linear(width, width),
@@ -85,8 +86,7 @@ class Heard(nn.Module):
 
     def tokens_of_words(self, word_BT: Tensor, vectors_VC: Tensor) -> Tensor:
         """(B, K, C): means over the frames of each token, of rows as `Window.word` has them."""
-        vectors_BTC = self.words(word_BT, vectors_VC)
-        return vectors_BTC.unflatten(1, (-1, self.frames_per_token)).mean(2)
+        return self.words(word_BT.unflatten(1, (-1, self.frames_per_token)), vectors_VC)
 
     def text(self, window: Window, words_BKC: Tensor | None = None) -> Tensor:
         """(B, K, W); `words_BKC` are `word_vectors`, where they are there already."""

@@ -75,12 +75,16 @@ class CodeGenerator(nn.Module):
     def learn_words(self, others: Sequence[str] = ()) -> None:
         """Look up the words of the vocabulary, for good; and others, for as long as it lives."""
         vocabulary = self.config.vocabulary
-        learnt = self.network.heard.words.together((*vocabulary, *others))
+        self.look_up((*vocabulary, *others))
+        if self.lexicon is not None:
+            self.lexicon.copy_(self.network.heard.words.of(vocabulary))
+
+    def look_up(self, words: Sequence[str]) -> None:
+        """Know these words together, for as long as it lives."""
+        learnt = self.network.heard.words.together(words)
         for part in self.modules():
             if isinstance(part, WordVectors):  # a gate has its own
                 part.learnt = learnt
-        if self.lexicon is not None:
-            self.lexicon.copy_(torch.stack([learnt[word] for word in vocabulary]))
 
     def keep(self, gestures: Sequence[Gesture]) -> None:
         """Remember these gestures, and no others: see `gestray.generators.gesture_memory`."""

@@ -45,7 +45,7 @@ class Moves:
 
     Args:
         base: motion that follows rhythm (B, K, P, W).
-        sparse: the same with what is meant (B, K, P, W).
+        sparse: the same with what is meant, of the tokens asked for.
         gate: logits of how much each token means (B, K).
         meaning: how much each means (B, K).
         leads: how much each means or leads to (B, K): see `SemTalkConfig.preparation_s`.
@@ -95,7 +95,7 @@ class SemTalk(nn.Module):
         if self.method.remembers and any(name in GESTURING for name in parts):
             self.memory = GestureMemory(config, self.heard.words.width)
 
-    def forward(self, window: Window, random_BK: Tensor) -> Moves:
+    def forward(self, window: Window, random_BK: Tensor, asked: slice) -> Moves:
         heard = self.heard
         rhythm_BKW = self.rhythm(heard.speech(window))
         body_BKW = rhythm_BKW + heard.speaker(window) + heard.past(window)
@@ -114,19 +114,22 @@ class SemTalk(nn.Module):
             meaning_BK = leads_BK = random_BK
         else:
             meaning_BK = leads_BK = torch.ones_like(gate_BK)
-        share = leads_BK[..., None, None] if self.method.weighs_features else 0.5
+        share = leads_BK[:, asked, None, None] if self.method.weighs_features else 0.5
         words_BKC = heard.word_vectors(window)
-        words_BKW = self.meaning(body_BKW + heard.text(window, words_BKC))
-        sparse_BKPW = base_BKPW + self.mix(share * words_BKW[:, :, None] + (1 - share) * base_BKPW)
+        words_BKW = self.meaning(body_BKW + heard.text(window, words_BKC))[:, asked]
+        asked_BKPW = base_BKPW[:, asked]
+        sparse_BKPW = asked_BKPW + self.mix(
+            share * words_BKW[:, :, None] + (1 - share) * asked_BKPW
+        )
         return Moves(base_BKPW, sparse_BKPW, gate_BK, meaning_BK, leads_BK, rhythm_BKW, words_BKC)
 
     def answer(
         self, window: Window, first: int, last: int, books: Codebooks, noise: Noise
     ) -> Answer:
         random_BK = functional.pad(noise.gate, (first, len(window.known[0]) - last))
-        moves = self(window, random_BK)
-        takes_BK = moves.leads > self.method.threshold
         asked = slice(first, last)
+        moves = self(window, random_BK, asked)
+        takes_BK = moves.leads > self.method.threshold
         recall = None
         if self.memory is not None:
             counts_BK = self._counts(moves.meaning)
@@ -138,7 +141,7 @@ class SemTalk(nn.Module):
             codes, vectors = self.base_heads.draw(moves.base[:, token], *given)
             takes_B11 = takes_BK[:, token, None, None]
             if takes_B11.any():
-                meant, meant_vectors = self.sparse_heads.draw(moves.sparse[:, token], *given)
+                meant, meant_vectors = self.sparse_heads.draw(moves.sparse[:, number], *given)
                 codes = torch.where(takes_B11, meant, codes)
                 vectors = torch.where(takes_B11, meant_vectors, vectors)
             if recall is not None:
@@ -152,7 +155,7 @@ class SemTalk(nn.Module):
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         method, asked = self.method, lesson.asked
         random_BK = torch.rand(window.known.shape, device=window.known.device)
-        moves = self(window, random_BK)
+        moves = self(window, random_BK, asked)
         known_BK = (lesson.means >= 0).float()
         # What no annotator has looked at means as much as the gate says.
         means_BK = torch.where(lesson.means >= 0, lesson.means.float(), moves.meaning)
@@ -160,7 +163,7 @@ class SemTalk(nn.Module):
         sparse_BK = None
         if method.weighs_losses:
             sparse_BK = 1 + method.meant_weight * with_preparation(means_BK, self.lead)[:, asked]
-        found["sparse"] = self.sparse_heads.loss(moves.sparse[:, asked], lesson, sparse_BK)
+        found["sparse"] = self.sparse_heads.loss(moves.sparse, lesson, sparse_BK)
         weight_BK = known_BK
         if method.weighs_losses:
             weight_BK = (1 + method.meant_weight * means_BK) * known_BK

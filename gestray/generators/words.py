@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gestray.encoders.config import TextTowerConfig
 from gestray.encoders.towers.text import TextEncoder
@@ -131,10 +132,13 @@ class WordVectors(nn.Module):
         return dict(zip(words, _scaled(self.encoder.at_once(words)), strict=True))
 
     def forward(self, rows: Tensor, vectors_VC: Tensor) -> Tensor:
-        """(B, T, width) of rows (B, T), counted from 1, of `of`; zero where no word is spoken."""
-        found = rows.new_zeros(len(vectors_VC) + 1, self.width, dtype=torch.float32)
-        found[1:] = vectors_VC.to(found.device)
-        return found[rows]
+        """Means (…, width) over the last dimension of rows (…, T), counted from 1, of `of`.
+
+        A row of 0, where no word is spoken, is a vector of zeros.
+        """
+        table = functional.pad(vectors_VC.to(rows.device), (0, 0, 1, 0))
+        means = functional.embedding_bag(rows.flatten(0, -2), table, mode="mean")
+        return means.unflatten(0, rows.shape[:-1])
 
 
 def _scaled(vectors: Tensor) -> Tensor:

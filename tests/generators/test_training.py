@@ -150,12 +150,13 @@ def test_hands_set_off_before_what_they_mean(generator_task, speech_takes, monke
         sure = torch.full(window.known.shape, -20.0)
         sure[:, 9] = 20.0
         monkeypatch.setattr(model.network.gate, "forward", lambda window: sure)
-        moves = model.network(window, torch.zeros_like(sure))
+        everywhere = (torch.zeros_like(sure), slice(None))
+        moves = model.network(window, *everywhere)
         leads = (moves.leads > 0.5)[0].nonzero().flatten().tolist()
         assert (moves.meaning > 0.5)[0].nonzero().flatten().tolist() == [9]
         assert leads == [5, 6, 7, 8, 9], "0.533 s are four tokens"
         silent = replace(window, word=torch.zeros_like(window.word))
-        apart = (model.network(silent, torch.zeros_like(sure)).sparse - moves.sparse).abs().amax(-1)
+        apart = (model.network(silent, *everywhere).sparse - moves.sparse).abs().amax(-1)
     changed = apart.amax((0, 2)) > 1e-4
     assert changed[5:10].all() and not changed[:5].any()
 
