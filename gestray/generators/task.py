@@ -85,11 +85,11 @@ class GeneratorTask:
                 part.start(torch.cat(vectors))
 
     @torch.autocast("cuda", enabled=False)  # codes are those that it will be used with
-    def _codes(self, model: CodeGenerator, batch: Batch) -> tuple[Frames, Tensor]:
-        """Frames of the windows of a batch, and their codes (B, K, P, L)."""
+    def _codes(self, model: CodeGenerator, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Of the windows of a batch, each part's weighted features and the codes (B, K, P, L)."""
         motion = {name: batch[name] for name in columns_of(self.trained.tokenizer.parts)}
-        recorded, by_part = model.tokenizer.codes_of(**motion)
-        return recorded, torch.stack(list(by_part.values()), dim=2)
+        features, by_part = model.tokenizer.codes_of(**motion)
+        return features, torch.stack(list(by_part.values()), dim=2)
 
     def compiled(self, model: nn.Module) -> Iterator[nn.Module]:
         """The transformers and the heads; words are looked up outside of them."""
@@ -113,13 +113,18 @@ class GeneratorTask:
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(model, CodeGenerator)
-        recorded, codes = self._codes(model, batch)
-        window, lesson = self._window(model, batch, codes, recorded, step)
+        features, codes = self._codes(model, batch)
+        window, lesson = self._window(model, batch, codes, features, step)
         losses = model.network.losses(window, lesson)
         return losses.pop("loss"), losses
 
     def _window(
-        self, model: CodeGenerator, batch: Batch, codes: Tensor, recorded: Frames, step: int
+        self,
+        model: CodeGenerator,
+        batch: Batch,
+        codes: Tensor,
+        features: dict[str, Tensor],
+        step: int,
     ) -> tuple[Window, Lesson]:
         (past, hop, _), books = model.tokens, model.books
         batch_size, tokens = codes.shape[:2]
@@ -165,7 +170,7 @@ class GeneratorTask:
             whole = torch.cat([vectors[:, :past], of_asked, vectors[:, past + hop :]], dim=1)
             named: dict[str, Tensor] = {p: whole[:, :, n] for n, p in enumerate(parts)}
             got = model.tokenizer.frames_of(named, asked)
-            return huber(got, recorded, frames, model.tokenizer)
+            return huber(got, features, frames, model.tokenizer)
 
         lesson = Lesson(
             asked=asked,
@@ -193,7 +198,9 @@ def token_meaning(means: Tensor, frames_per_token: int) -> Tensor:
     return torch.where(pooled < 0, -1, (pooled >= 0.5).long())
 
 
-def huber(got: Frames, recorded: Frames, asked: slice, tokenizer: MotionTokenizer) -> Tensor:
+def huber(
+    got: Frames, wanted: dict[str, Tensor], asked: slice, tokenizer: MotionTokenizer
+) -> Tensor:
     """Huber's loss of each frame (B, T): of the parts' weighted features, their mean.
 
     Features are weighted as in the tokenizer, so that the loss is about the distance between
@@ -202,15 +209,15 @@ def huber(got: Frames, recorded: Frames, asked: slice, tokenizer: MotionTokenize
 
     Args:
         got: of T frames.
-        recorded: of whole windows.
+        wanted: each part's weighted features (B, T, C) of whole windows.
         asked: which of their frames `got` is to be.
         tokenizer: whose parts are judged.
     """
     found = []
-    for _, stream in tokenizer.parts():
-        goal_BTC = stream.part.features(recorded) * stream.weights
-        spread = (goal_BTC - goal_BTC.mean((0, 1))).square().mean().sqrt().clamp(min=1e-4)
-        apart_BTC = (stream.part.features(got) * stream.weights - goal_BTC[:, asked]) / spread
+    for part, stream in tokenizer.parts():
+        goal_BTC = wanted[part]
+        spread = goal_BTC.var((0, 1), correction=0).mean().sqrt().clamp(min=1e-4)
+        apart_BTC = (stream.features(got) - goal_BTC[:, asked]) / spread
         found.append(
             functional.smooth_l1_loss(
                 apart_BTC, torch.zeros_like(apart_BTC), reduction="none"

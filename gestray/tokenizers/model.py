@@ -161,7 +161,7 @@ class MotionTokenizer(nn.Module):
                 for name, values in motion.items()
             }
         recorded = self._recorded(motion)
-        return {part: stream.encode(recorded, self.beam) for part, stream in self.parts()}
+        return {part: s.encode(s.features(recorded), self.beam) for part, s in self.parts()}
 
     @torch.no_grad()
     def vectors(self, codes: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -172,14 +172,15 @@ class MotionTokenizer(nn.Module):
     @torch.no_grad()
     def codes_of(
         self, poses: Tensor, trans: Tensor | None = None, expressions: Tensor | None = None
-    ) -> tuple[Frames, dict[str, Tensor]]:
-        """Of windows of longer motions, their frames and codes (B, K, Q), as `forward` has them.
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Of windows of longer motions, weighted features (B, T, C) and codes (B, K, Q) per part.
 
         Unlike `encode`, translation counts from where it says.
         """
         recorded = self._recorded(self._checked(poses, trans, expressions, whole_tokens=True))
-        codes = {part: stream.encode(recorded, self.beam) for part, stream in self.parts()}
-        return recorded, codes
+        features = {part: stream.features(recorded) for part, stream in self.parts()}
+        codes = {part: s.encode(features[part], self.beam) for part, s in self.parts()}
+        return features, codes
 
     def decode(self, codes: dict[str, Tensor]) -> Tensor:
         """Poses, axis-angle (B, T, 165), of codes: those of `decode_motion`."""

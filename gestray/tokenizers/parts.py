@@ -108,7 +108,8 @@ class Part:
 
     def features(self, frames: Frames) -> Tensor:
         """Unweighted features (B, T, C)."""
-        sixd_BTJ6 = matrix_to_sixd(frames.rotations[:, :, list(self.joints)])
+        # Rows that 6D leaves out are not copied.
+        sixd_BTJ6 = frames.rotations[..., :2, :][:, :, list(self.joints)].flatten(-2)
         rest_6 = matrix_to_sixd(torch.eye(3, device=sixd_BTJ6.device, dtype=sixd_BTJ6.dtype))
         parts = [(sixd_BTJ6 - rest_6).flatten(-2)]
         parts += [frames.extras[extra].to(sixd_BTJ6.dtype) for extra in self.extras]

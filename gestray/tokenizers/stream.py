@@ -79,12 +79,18 @@ class Stream(nn.Module):
             nn.init.zeros_(layer.bias)
         self.quantizer.start(self._latent(patches_NC[None])[0], len(recorded))
 
-    def encode(self, recorded: Frames, beam: int = BEAM) -> Tensor:
-        """Codes (B, K, Q)."""
-        return self.quantizer.encode(self._latent(self._patches(recorded)), beam)
+    def features(self, recorded: Frames) -> Tensor:
+        """The part's features (B, T, C), weighted: distances are about those between postures."""
+        return self.part.features(recorded) * self.weights
+
+    def encode(self, features_BTC: Tensor, beam: int = BEAM) -> Tensor:
+        """Codes (B, K, Q) of weighted features."""
+        return self.quantizer.encode(self._latent(self._folded(features_BTC)), beam)
 
     def _patches(self, recorded: Frames) -> Tensor:
-        features_BTC = self.part.features(recorded) * self.weights
+        return self._folded(self.features(recorded))
+
+    def _folded(self, features_BTC: Tensor) -> Tensor:
         return features_BTC.unflatten(1, (-1, self.frames_per_token)).flatten(-2)
 
     def _latent(self, patches_BKC: Tensor) -> Tensor:

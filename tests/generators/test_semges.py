@@ -68,8 +68,8 @@ def test_the_gesture_nearest_to_what_is_said_is_made_while_something_is_meant(
     model = prepared(task).eval()
     network, books = model.network, model.books
     with torch.no_grad():
-        recorded, codes = task._codes(model, a_batch(task, speech_takes))
-        window, _ = task._window(model, a_batch(task, speech_takes), codes, recorded, 0)
+        features, codes = task._codes(model, a_batch(task, speech_takes))
+        window, _ = task._window(model, a_batch(task, speech_takes), codes, features, 0)
     levels, parts, size, _ = books.vectors.shape
     gestures, tokens = 3, window.known.shape[1]
     torch.manual_seed(2)

@@ -81,11 +81,11 @@ def test_relevance_judges_the_frames_of_the_hop(generator_task, speech_takes):
     model, batch = prepared(task).eval(), a_batch(task, speech_takes)
     (past, hop, _), per_token = model.tokens, model.tokenizer.config.frames_per_token
     with torch.no_grad():
-        recorded, codes = task._codes(model, batch)
-        _, lesson = task._window(model, batch, codes, recorded, 0)
+        features, codes = task._codes(model, batch)
+        _, lesson = task._window(model, batch, codes, features, 0)
         by_part = zip(model.tokenizer.config.parts, lesson.motion.unbind(2), strict=True)
         whole = huber(
-            model.tokenizer.frames_of(dict(by_part)), recorded, slice(None), model.tokenizer
+            model.tokenizer.frames_of(dict(by_part)), features, slice(None), model.tokenizer
         )
         judged = lesson.motion_error(lesson.vectors)
     assert torch.allclose(judged, whole[:, past * per_token : (past + hop) * per_token], atol=1e-6)
@@ -145,8 +145,8 @@ def test_hands_set_off_before_what_they_mean(generator_task, speech_takes, monke
     model = prepared(task).eval()
     batch = a_batch(task, speech_takes)
     with torch.no_grad():
-        recorded, codes = task._codes(model, batch)
-        window, _ = task._window(model, batch, codes, recorded, 0)
+        features, codes = task._codes(model, batch)
+        window, _ = task._window(model, batch, codes, features, 0)
         sure = torch.full(window.known.shape, -20.0)
         sure[:, 9] = 20.0
         monkeypatch.setattr(model.network.gate, "forward", lambda window: sure)
