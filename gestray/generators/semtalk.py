@@ -45,7 +45,7 @@ class Moves:
 
     Args:
         base: motion that follows rhythm (B, K, P, W).
-        sparse: the same with what is meant, of the tokens asked for.
+        sparse: the same with what is meant, of the tokens asked for alone (B, asked, P, W).
         gate: logits of how much each token means (B, K).
         meaning: how much each means (B, K).
         leads: how much each means or leads to (B, K): see `SemTalkConfig.preparation_s`.

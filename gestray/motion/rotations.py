@@ -26,7 +26,7 @@ def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3) of axis-angle vectors (..., 3) in radians.
 
     Rodrigues' formula, entry by entry: whatever looks at motion begins with it, and `roma`, which
-    makes whole matrices twice and chooses between them, takes twice as long.
+    makes whole matrices twice and chooses between them, takes 1.8 times as long.
     """
     x, y, z = axis_angle.unbind(-1)
     # Below this angle the quotients are their limits, but for 2e-13.
