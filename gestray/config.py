@@ -27,14 +27,18 @@ class Config(BaseModel):
 
     Fields named in `EXECUTION` say where and how fast work runs, not what comes
     out of it: they are recorded with an artifact and left out of its identity.
+    Those of `ADDED` came when artifacts had been made already: while they have the
+    value named there, with which all is as it was, they are no part of the identity.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     EXECUTION: ClassVar[frozenset[str]] = frozenset()
+    ADDED: ClassVar[Mapping[str, Any]] = {}
 
     def identity(self) -> dict[str, Any]:
         """The config as JSON values, without what only affects execution."""
-        tree = self.model_dump(mode="json", exclude=set(self.EXECUTION))
+        silent = {name for name, value in self.ADDED.items() if getattr(self, name) == value}
+        tree = self.model_dump(mode="json", exclude=silent | self.EXECUTION)
         for name in type(self).model_fields:
             value = getattr(self, name)
             if name in tree and isinstance(value, Config):

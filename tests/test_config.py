@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import Field
@@ -58,6 +59,18 @@ def test_execution_keys_are_no_part_of_the_identity():
     few, many = (Training(loop=Loop(workers=n)) for n in (1, 8))
     assert few.identity() == many.identity() == {"loop": {"steps": 10}, "name": "a"}
     assert Training(loop=Loop(steps=11)).identity() != few.identity()
+
+
+def test_what_was_added_later_is_no_part_of_the_identity_until_it_is_used():
+    class Older(Config):
+        steps: int = 10
+
+    class Newer(Older):
+        ADDED: ClassVar[Mapping[str, Any]] = {"kind": "old"}
+        kind: str = "old"
+
+    assert Newer().identity() == Older().identity()
+    assert Newer(kind="new").identity() == {"steps": 10, "kind": "new"}
 
 
 def test_a_digest_depends_on_values_not_on_their_order():

@@ -218,8 +218,8 @@ def preset(name: str, size: Literal["small", "paper"] = "small") -> GeneratorTra
     if size == "small":
         # One process uses two cores better than two do, and needs no cluster.
         loop = LoopConfig(
-            steps=600, batch_size=64, learning_rate=2e-3, weight_decay=1e-2, warmup_steps=30,
-            compute=ComputeConfig(workers=1),
+            steps=300, batch_size=64, optimizer="muon", learning_rate=1e-2, weight_decay=1e-2,
+            warmup_steps=30, compute=ComputeConfig(workers=1),
         )  # fmt: skip
         model = GeneratorConfig(method=methods[name](), noise=_NOISE[name])
         return GeneratorTraining(model=model, loop=loop)

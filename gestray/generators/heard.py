@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gestray.generators.config import TrainedGenerator
+from gestray.generators.dropout import Dropout
 from gestray.generators.words import ABOUT_WORDS, WordVectors
 
 
@@ -64,7 +65,7 @@ class Heard(nn.Module):
         )
         self.words = WordVectors(generator.text)
         self.from_words = nn.Sequential(
-            nn.Dropout(generator.dropout),
+            Dropout(generator.dropout),
             nn.Linear(self.words.width + ABOUT_WORDS - 1, width),
             nn.GELU(),
             nn.Linear(width, width),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gestray.generators.codebooks import Codebooks
+from gestray.generators.dropout import Dropout
 from gestray.generators.network import Lesson
 from gestray.training.distributed import gather
 
@@ -47,7 +48,7 @@ class Block(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BKW: Tensor, memory_BMW: Tensor | None = None) -> Tensor:
         normed = self.norms[0](x_BKW)

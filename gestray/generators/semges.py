@@ -33,6 +33,7 @@ from torch.nn import functional
 from gestray.encoders.objectives.contrastive import cosines, info_nce
 from gestray.generators.codebooks import Codebooks
 from gestray.generators.config import SemGesConfig, TrainedGenerator
+from gestray.generators.dropout import Dropout
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
 from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, Recall, cue_of
 from gestray.generators.heard import HeardAndDone, Window
@@ -62,7 +63,7 @@ class Coherence(nn.Module):
     def __init__(self, word_width: int, parts: list[int], dim: int, dropout: float) -> None:
         super().__init__()
         self.parts, self.width = parts, len(parts) * dim
-        self.of_words = nn.Sequential(nn.Dropout(dropout), nn.Linear(word_width, self.width))
+        self.of_words = nn.Sequential(Dropout(dropout), nn.Linear(word_width, self.width))
         self.scale = word_width**0.5  # cues are of length 1, words have a mean square of 1
         self.register_buffer("mean", torch.zeros(len(parts), dim))
         self.register_buffer("whiten", torch.eye(dim).repeat(len(parts), 1, 1))

@@ -8,7 +8,7 @@ checkpoints lie, and which of them stay, is `gestray.training.checkpoints`' matt
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +38,8 @@ class TrainingState:
     """All that a training has become, and all that it needs to go on.
 
     Args:
-        model, optimizer: as they learn.
+        model: as it learns.
+        optimizers: between them of all weights, each weight in one.
         average: moving average of the model's weights, where there is one.
         step: steps done.
         log: rows logged.
@@ -49,7 +50,7 @@ class TrainingState:
     """
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizers: tuple[torch.optim.Optimizer, ...]
     average: AveragedModel | None = None
     step: int = 0
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -67,12 +68,14 @@ class TrainingState:
         """Write everything to files in a local folder."""
         save_model(folder / MODEL, self.model)
         flat, scalars = {}, {}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            for key, value in state.items():
-                if isinstance(value, Tensor):
-                    flat[f"{index}.{key}"] = value.contiguous()
-                else:
-                    scalars[f"{index}.{key}"] = value
+        for first, optimizer in self._numbered():
+            for index, state in optimizer.state_dict()["state"].items():
+                for key, value in state.items():
+                    name = f"{first + index}.{key}"
+                    if isinstance(value, Tensor):
+                        flat[name] = value.contiguous()
+                    else:
+                        scalars[name] = value
         save_file(flat, folder / _OPTIMIZER)
         if self.average is not None:
             save_model(folder / _AVERAGE, self.average)
@@ -80,6 +83,13 @@ class TrainingState:
             save_file(self.best, folder / _BEST)
         values = {name: getattr(self, name) for name in _PLAIN}
         (folder / STATE).write_text(json.dumps({**values, "optimizer_scalars": scalars}))
+
+    def _numbered(self) -> Iterator[tuple[int, torch.optim.Optimizer]]:
+        """Each optimiser with the number that its first weight has among all of them."""
+        first = 0
+        for optimizer in self.optimizers:
+            yield first, optimizer
+            first += sum(len(group["params"]) for group in optimizer.param_groups)
 
     def load(self, folder: Path) -> None:
         """Restore everything in place; names and shapes must match."""
@@ -89,8 +99,11 @@ class TrainingState:
         for name, value in {**load_file(folder / _OPTIMIZER), **state["optimizer_scalars"]}.items():
             index, key = name.split(".", 1)
             restored.setdefault(int(index), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": restored, "param_groups": groups})
+        for first, optimizer in self._numbered():
+            groups = optimizer.state_dict()["param_groups"]
+            numbers = range(sum(len(group["params"]) for group in groups))
+            own = {own: restored[first + own] for own in numbers if first + own in restored}
+            optimizer.load_state_dict({"state": own, "param_groups": groups})
         if self.average is not None:
             load_model(folder / _AVERAGE, self.average)
         if (folder / _BEST).exists():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -62,9 +63,11 @@ class LoopConfig(Config):
             every lane: what fits no memory at once. Contrastive losses see one at a time.
         by_length: batches of samples of like length, which need little padding. Contrastive
             losses then tell apart what length does not.
+        optimizer: "adamw"; or "muon" for the weights of linear layers, and AdamW for the rest.
         learning_rate: peak, after `warmup_steps`.
         schedule: from the peak a "cosine" to the share `final_lr` of it, or "constant".
-        betas, weight_decay: of AdamW.
+        betas: of AdamW.
+        weight_decay: a share of the learning rate, decoupled.
         max_grad_norm: gradients are clipped to it, after the last backward of a step.
         ema_decay: of a moving average of the weights, which then is what is validated and
             kept; None: the weights themselves.
@@ -83,12 +86,14 @@ class LoopConfig(Config):
     EXECUTION: ClassVar[frozenset[str]] = frozenset(
         {"compute", "compile", "checkpoint_every", "keep_checkpoints", "keep_every", "track"}
     )
+    ADDED: ClassVar[Mapping[str, Any]] = {"optimizer": "adamw"}
 
     steps: int = Field(ge=1)
     batch_size: int = Field(64, ge=1)
     lanes: int = Field(8, ge=1)
     accumulate: int = Field(1, ge=1)
     by_length: bool = False
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = Field(2e-4, gt=0)
     warmup_steps: int = Field(20, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"

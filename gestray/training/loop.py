@@ -30,6 +30,7 @@ from gestray.training.config import LoopConfig
 from gestray.training.data import TrainingData, training_data
 from gestray.training.distributed import from_rank_zero, least_of_ranks, mean_over_ranks
 from gestray.training.diverged import Diverged
+from gestray.training.optimizers import make_optimizers
 from gestray.training.pace import Pace, memory_mb
 from gestray.training.task import Batch, Task
 from gestray.training.validation import Validation
@@ -244,18 +245,11 @@ class _Loop:
         _seed(config.seed, -1, 0)
         model = task.build().to(self.device)
         self.trainable = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            self.trainable,
-            lr=config.learning_rate,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
         average = None
         if config.ema_decay is not None:
             average_of = get_ema_multi_avg_fn(config.ema_decay)
             average = AveragedModel(model, multi_avg_fn=average_of)
-        self.state = TrainingState(model, optimizer, average)
+        self.state = TrainingState(model, make_optimizers(model, config), average)
         self.module: nn.Module = _LossModule(task, model)
         self.validation: Validation | None = None
         if worker.rank == 0 and data.validation is not None:
@@ -291,9 +285,10 @@ class _Loop:
         """One step of the optimiser."""
         state, micro_batches = self.state, self.config.accumulate
         began = time.monotonic()
-        for group in state.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate_at(state.step)
-        state.optimizer.zero_grad(set_to_none=True)
+        for optimizer in state.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.learning_rate_at(state.step)
+            optimizer.zero_grad(set_to_none=True)
         self.losses: dict[str, torch.Tensor] = {}
         for number in range(micro_batches):
             asked = time.monotonic()
@@ -310,7 +305,8 @@ class _Loop:
                 self.losses[name] = self.losses[name] + share if number else share
         grad_norm = nn.utils.clip_grad_norm_(self.trainable, self.config.max_grad_norm)
         self.losses["grad_norm"] = grad_norm
-        state.optimizer.step()
+        for optimizer in state.optimizers:
+            optimizer.step()
         if state.average is not None:
             state.average.update_parameters(state.model)
         bad = ~((self.losses["loss"] + grad_norm).isfinite())

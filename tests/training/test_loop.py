@@ -17,6 +17,7 @@ from gestray.training.checkpoint import TrainingState
 from gestray.training.config import ComputeConfig
 from gestray.training.loop import train_alone, training_data
 from gestray.training.on_ray import train_on_ray
+from gestray.training.optimizers import make_optimizers
 from tests.training.toy import one_thread
 
 
@@ -83,6 +84,7 @@ ALL_OF_IT = {
     "patience": 9,
     "checkpoint_every": 6,
     "keep_checkpoints": 9,
+    "optimizer": "muon",
 }
 
 
@@ -120,13 +122,16 @@ def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(takes, tmp_path, kin
 
 
 def test_a_checkpoint_holds_no_pickle_and_restores_the_optimiser(tmp_path):
+    config = encoder_preset("sma").loop.model_copy(update={"optimizer": "muon"})
+
     def fresh() -> TrainingState:
-        model = torch.nn.Linear(3, 2)
-        return TrainingState(model, torch.optim.AdamW(model.parameters(), lr=0.1))
+        model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2))
+        return TrainingState(model, make_optimizers(model, config))
 
     before, after = fresh(), fresh()
     before.model(torch.ones(1, 3)).sum().backward()
-    before.optimizer.step()
+    for optimizer in before.optimizers:
+        optimizer.step()
     before.step, before.log, before.best_loss, before.stale = 7, [{"step": 7}], 0.5, 2
     before.save(tmp_path)
     assert {file.suffix for file in tmp_path.iterdir()} == {".safetensors", ".json"}
@@ -135,9 +140,14 @@ def test_a_checkpoint_holds_no_pickle_and_restores_the_optimiser(tmp_path):
     pairs = zip(before.model.parameters(), after.model.parameters(), strict=True)
     for old, new in pairs:
         assert torch.equal(old, new)
-        for key, value in before.optimizer.state[old].items():
-            restored = after.optimizer.state[new][key]
-            assert torch.equal(torch.as_tensor(value), torch.as_tensor(restored))
+    for saved, loaded in zip(before.optimizers, after.optimizers, strict=True):
+        states = saved.state_dict()["state"], loaded.state_dict()["state"]
+        assert states[0].keys() == states[1].keys() == set(range(2))
+        for index, state in states[0].items():
+            assert state.keys() == states[1][index].keys()
+            for key, value in state.items():
+                restored = states[1][index][key]
+                assert torch.equal(torch.as_tensor(value), torch.as_tensor(restored))
 
 
 @pytest.mark.slow
