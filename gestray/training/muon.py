@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices_NSL: Tensor) -> Tensor:
-    """Each matrix with singular values near 1 (0.7 to 1.2), and its singular vectors.
+    """Each matrix with singular values near 1 (0.6 to 1.3), and its singular vectors.
 
     Args:
         matrices_NSL: N matrices that are no taller than wide.
