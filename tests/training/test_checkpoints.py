@@ -14,7 +14,7 @@ from gestray.training.checkpoints import Checkpoints
 def state(step: int) -> TrainingState:
     model = torch.nn.Linear(2, 1)
     torch.nn.init.constant_(model.weight, step)
-    return TrainingState(model, torch.optim.AdamW(model.parameters()), step=step)
+    return TrainingState(model, (torch.optim.AdamW(model.parameters()),), step=step)
 
 
 def names(folder: Folder) -> list[int]:
