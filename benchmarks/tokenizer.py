@@ -36,7 +36,7 @@ from gestray.motion.rotations import matrix_to_axis_angle
 from gestray.motion.smplx_body import SmplxModel
 from gestray.tokenizers.config import TokenizerTraining, preset
 from gestray.tokenizers.model import MotionTokenizer
-from gestray.tokenizers.parts import PARTS, Frames, Part
+from gestray.tokenizers.parts import PARTS, Frames, Part, PartFrames
 from gestray.tokenizers.task import (
     START_WINDOWS,
     TokenizerTask,
@@ -77,12 +77,12 @@ class ConvolutionalStream(nn.Module):
         up += [nn.Conv1d(width, width, 3, padding=1), nn.ReLU()]
         self.decoder = nn.Sequential(*up, nn.Conv1d(width, part.channels, 3, padding=1))
 
-    def forward(self, recorded: Frames, step: int) -> tuple[Frames, Tensor, Tensor]:
+    def forward(self, recorded: Frames, step: int) -> tuple[PartFrames, Tensor, Tensor]:
         self.quantizer.quantize_dropout = step % 5 == 4  # every level starts in the first step
         latent = self.encoder(self.part.features(recorded).transpose(1, 2)).transpose(1, 2)
         quantized, codes, losses = self.quantizer(latent)
         features = self.decoder(quantized.transpose(1, 2)).transpose(1, 2)
-        return Frames(*self.part.frames(features)), codes, losses.sum()
+        return self.part.frames(features), codes, losses.sum()
 
 
 def _resnet(width: int, depth: int) -> nn.Sequential:

@@ -170,7 +170,8 @@ def chain_positions(
         )
     if rest_offsets is None:
         rest_offsets = _REST_OFFSETS
-    local = rotations.movedim(-3, 0)
+    joint_dim = rotations.ndim - 3
+    local = rotations.movedim(joint_dim, 0)
     offsets = rest_offsets.to(rotations)
     levels, order = _walk_of(joints, rotations.device)
     if not len(order):
@@ -188,7 +189,7 @@ def chain_positions(
         placed.append(step if at is None else at.index_select(0, parents) + step)
         at = placed[-1].index_select(0, onward)
         turned = parent.index_select(0, onward)
-    return torch.cat(placed).index_select(0, order).movedim(0, -2)
+    return torch.cat(placed).index_select(0, order).movedim(0, joint_dim)
 
 
 def joint_positions(

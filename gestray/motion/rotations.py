@@ -45,8 +45,27 @@ def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
 
 
 def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
-    """Axis-angle vectors (..., 3), angle in [0, pi], of rotation matrices (..., 3, 3)."""
-    return roma.rotmat_to_rotvec(matrix)
+    """Axis-angle vectors (..., 3), angle in [0, pi], of rotation matrices (..., 3, 3).
+
+    By way of the quaternion (Markley 2008, "Unit Quaternion from Rotation Matrix", eq. 7-9): of
+    four multiples of it the longest, entry by entry.
+    """
+    a, b, c, d, e, f, g, h, i = matrix.flatten(-2).unbind(-1)
+    xx, yy, zz, ww = 1 + a - e - i, 1 + e - i - a, 1 + i - a - e, 1 + a + e + i
+    xy, xz, yz, xw, yw, zw = b + d, c + g, f + h, h - f, c - g, d - b
+    is_w = ww >= torch.maximum(torch.maximum(xx, yy), zz)
+    is_x, is_y = (xx >= yy) & (xx >= zz), yy >= zz
+
+    def longest(by_x: Tensor, by_y: Tensor, by_z: Tensor, by_w: Tensor) -> Tensor:
+        by_axis = torch.where(is_x, by_x, torch.where(is_y, by_y, by_z))
+        return torch.where(is_w, by_w, by_axis)
+
+    x, y, z = longest(xx, xy, xz, xw), longest(xy, yy, yz, yw), longest(xz, yz, zz, zw)
+    w = longest(xw, yw, zw, ww)
+    # Below this sine the quotient is its limit.
+    sine = (x * x + y * y + z * z).clamp(min=1e-24).sqrt()
+    scale = 2 * torch.atan2(sine, w.abs()) / torch.where(w > 0, sine, -sine)
+    return torch.stack([scale * x, scale * y, scale * z], dim=-1)
 
 
 def matrix_to_sixd(matrix: Tensor) -> Tensor:
@@ -60,8 +79,16 @@ def sixd_to_matrix(sixd: Tensor) -> Tensor:
     The inverse of `matrix_to_sixd`; vectors that no rotation has (a network's
     output) go to the rotation that Zhou et al. 2019, eq. 15, assign to them.
     """
-    columns = sixd.unflatten(-1, (2, 3)).transpose(-1, -2)
-    return roma.special_gramschmidt(columns).transpose(-1, -2)
+    # Entry by entry, as in `axis_angle_to_matrix`.
+    ax, ay, az, bx, by, bz = sixd.unbind(-1)
+    length = (ax * ax + ay * ay + az * az).sqrt()
+    ax, ay, az = ax / length, ay / length, az / length
+    along = ax * bx + ay * by + az * bz
+    bx, by, bz = bx - along * ax, by - along * ay, bz - along * az
+    length = (bx * bx + by * by + bz * bz).sqrt()
+    bx, by, bz = bx / length, by / length, bz / length
+    cx, cy, cz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    return torch.stack([ax, ay, az, bx, by, bz, cx, cy, cz], dim=-1).unflatten(-1, (3, 3))
 
 
 @torch.autocast("cuda", enabled=False)  # bfloat16 knows no angle below a few degrees

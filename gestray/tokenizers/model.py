@@ -17,7 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from gestray.errors import UserError
-from gestray.motion.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from gestray.motion.rotations import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+    matrix_to_sixd,
+    sixd_to_matrix,
+)
 from gestray.store import Folder
 from gestray.tokenizers.config import TokenizerConfig
 from gestray.tokenizers.parts import (
@@ -26,6 +31,7 @@ from gestray.tokenizers.parts import (
     PARTS,
     Extra,
     Frames,
+    PartFrames,
     columns_of,
     foot_contacts,
 )
@@ -267,16 +273,19 @@ class MotionTokenizer(nn.Module):
         frames = self._assemble(found)
         return Reconstruction(frames, recorded, codes, commitment / len(self.streams))
 
-    def _assemble(self, found: dict[str, Frames]) -> Frames:
-        """One motion of what the streams give back, each (B, T, J, 3, 3) and its extras."""
-        some = next(iter(found.values())).rotations
-        at_rest = torch.eye(3, device=some.device, dtype=some.dtype)
-        rotations = at_rest.expand(*some.shape[:2], NUM_JOINTS, 3, 3).clone()
+    def _assemble(self, found: dict[str, PartFrames]) -> Frames:
+        """One motion of what the streams give back."""
+        moved = [found[part].sixd for part, _ in self.parts()]
+        at_rest = matrix_to_sixd(torch.eye(3, device=moved[0].device, dtype=moved[0].dtype))
+        moved.append(at_rest.expand(*moved[0].shape[:2], 1, 6))
+        joints = [joint for _, stream in self.parts() for joint in stream.part.joints]
+        places = {joint: place for place, joint in enumerate(joints)}
+        order = [places.get(joint, len(joints)) for joint in range(NUM_JOINTS)]
+        sixd = torch.cat(moved, dim=2).index_select(2, torch.tensor(order, device=at_rest.device))
         extras: dict[Extra, Tensor] = {}
-        for part, stream in self.parts():
-            rotations[:, :, list(stream.part.joints)] = found[part].rotations.to(rotations.dtype)
+        for part, _ in self.parts():
             extras |= found[part].extras
-        return Frames(rotations, extras)
+        return Frames(sixd_to_matrix(sixd), extras)
 
     def _checked(
         self,

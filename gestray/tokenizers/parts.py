@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gestray.errors import UserError
 from gestray.motion.kinematics import chain_positions, moved_by
-from gestray.motion.rotations import matrix_to_sixd, sixd_to_matrix
+from gestray.motion.rotations import matrix_to_sixd
 from gestray.motion.skeleton import ARMS, BODY, HANDS, LOWER, PARENT_OF, UPPER, joint
 
 NUM_JOINTS = 55
@@ -54,6 +54,19 @@ class Frames:
     """
 
     rotations: Tensor
+    extras: dict[Extra, Tensor]
+
+
+@dataclass(frozen=True)
+class PartFrames:
+    """Motion of a part, as a network tells it.
+
+    Args:
+        sixd: local rotations of its joints, as any 6D vectors (B, T, J, 6).
+        extras: its own; see `Frames`.
+    """
+
+    sixd: Tensor
     extras: dict[Extra, Tensor]
 
 
@@ -115,17 +128,17 @@ class Part:
         parts += [frames.extras[extra].to(sixd_BTJ6.dtype) for extra in self.extras]
         return torch.cat(parts, dim=-1)
 
-    def frames(self, features: Tensor) -> tuple[Tensor, dict[Extra, Tensor]]:
-        """Rotations (B, T, J, 3, 3) and extras of unweighted features (B, T, C)."""
+    def frames(self, features: Tensor) -> PartFrames:
+        """The motion of unweighted features (B, T, C)."""
         widths = [6 * len(self.joints), *(EXTRA_WIDTHS[extra] for extra in self.extras)]
         deviation, *extras = features.split(widths, dim=-1)
         rest_6 = matrix_to_sixd(torch.eye(3, device=features.device, dtype=features.dtype))
-        rotations = sixd_to_matrix(deviation.unflatten(-1, (-1, 6)) + rest_6)
+        sixd = deviation.unflatten(-1, (-1, 6)) + rest_6
         found = dict(zip(self.extras, extras, strict=True))
         if "contacts" in found:
             # Features are 0 or 1; as a logit, their middle is undecided.
             found["contacts"] = 8 * (found["contacts"] - 0.5)
-        return rotations, found
+        return PartFrames(sixd, found)
 
 
 # What a gesture says is in the hands, and how they are turned is the wrists' doing; the idle

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gestray.tokenizers.config import TokenizerConfig
-from gestray.tokenizers.parts import Frames, Part
+from gestray.tokenizers.parts import Frames, Part, PartFrames
 from gestray.tokenizers.quantizer import BEAM, Quantizer
 from gestray.training.distributed import from_rank_zero, gather
 
@@ -53,8 +53,8 @@ class Stream(nn.Module):
         self.decoder = Blocks(width, config.depth, config.causal)
         self.to_patch = nn.Linear(width, patch)
 
-    def forward(self, recorded: Frames, step: int) -> tuple[Frames, Tensor, Tensor]:
-        """The part rebuilt (rotations (B, T, J, 3, 3)), codes (B, K, Q), commitment loss."""
+    def forward(self, recorded: Frames, step: int) -> tuple[PartFrames, Tensor, Tensor]:
+        """The part rebuilt, codes (B, K, Q), commitment loss."""
         latent_BKD = self._latent(self._patches(recorded))
         quantized_BKD, codes, commitment = self.quantizer(latent_BKD, step)
         return self.frames(quantized_BKD), codes, commitment
@@ -96,11 +96,11 @@ class Stream(nn.Module):
     def _latent(self, patches_BKC: Tensor) -> Tensor:
         return self.to_code(self.encoder(self.from_patch(patches_BKC)))
 
-    def frames(self, quantized_BKD: Tensor, asked: slice = slice(None)) -> Frames:
+    def frames(self, quantized_BKD: Tensor, asked: slice = slice(None)) -> PartFrames:
         """The part of codebook vectors (B, K, D), of the tokens asked for."""
         patches_BKC = self.to_patch(self.decoder(self.from_code(quantized_BKD))[:, asked])
         features_BTC = patches_BKC.unflatten(-1, (self.frames_per_token, -1)).flatten(1, 2)
-        return Frames(*self.part.frames(features_BTC.float() / self.weights))
+        return self.part.frames(features_BTC.float() / self.weights)
 
 
 class Blocks(nn.Sequential):
