@@ -3,12 +3,14 @@
     python benchmarks/generation.py --json
 
 `ratio` is the real-time factor of `semtalk`, the default generator at size `small`, in a stream
-of a minute of synthetic speech with its words. `also` has the limit, the bare forward passes of
-network and decoder on what was computed before; the same for `semges`; how long after the
-first second of speech the first motion is there; and how memory grows over ten minutes. Weights
-are random: speed does not depend on them. What it does depend on is as in a trained generator: as
-many gestures of random codes are remembered, and the gate is open for a tenth of the time. The
-vocabulary is that of other takes; a word that is not in it is looked up when it is said
+of a minute of synthetic speech with its words, quickened as it is served. `also` has the limit, the
+bare forward passes of network and decoder on what was computed before; the stream without being
+quickened, all of it in PyTorch; the same for `semges`; how long it takes to quicken one; how long
+after the first second of speech the first motion is there; and how memory grows over ten minutes.
+
+Weights are random: speed does not depend on them. What it does depend on is as in a trained
+generator: as many gestures of random codes are remembered, and the gate is open for a tenth of the
+time. The vocabulary is that of other takes; a word that is not in it is looked up when it is said
 (`looked_up`).
 """
 
@@ -33,6 +35,7 @@ from gestray.corpora.synthetic import write_corpus
 from gestray.generators.config import TrainedGenerator, preset
 from gestray.generators.contract import Speech
 from gestray.generators.gesture_memory import Gesture
+from gestray.generators.graphs import Graphs
 from gestray.generators.model import CodeGenerator
 from gestray.generators.session import Session
 from gestray.generators.words import most_said, spoken_form
@@ -93,6 +96,14 @@ def real_time_factor(model: CodeGenerator, speech: Speech) -> float:
     return frames / 30 / (time.perf_counter() - began)
 
 
+def in_pytorch(model: CodeGenerator, speech: Speech) -> float:
+    """`real_time_factor` of a generator that is not quickened."""
+    graphs, model.graphs = model.graphs, Graphs()
+    found = real_time_factor(model, speech)
+    model.graphs = graphs
+    return found
+
+
 def bare(model: CodeGenerator) -> float:
     """Network and decoder alone, again and again for one window."""
     session = Session(model, [1], [0], 1.0)
@@ -103,7 +114,7 @@ def bare(model: CodeGenerator) -> float:
     began = time.perf_counter()
     with torch.inference_mode():
         for _ in range(hops):
-            answer = model.network.answer(window, first, last, books, noise)
+            answer = model.network.answer(window, first, last, books, noise, model.graphs)
             session.motion.push(answer)
     return hops * frames / 30 / (time.perf_counter() - began)
 
@@ -161,10 +172,15 @@ def measure(runs: int) -> Comparison:
     vocabulary, _ = most_said(others)
     models = {name: generator(name, windows, vocabulary) for name in ("semtalk", "semges")}
     ways: dict[str, Callable[[], float]] = {}
+    quickening_s = {}
     for name, model in models.items():
         open_the_gate(model, speech)
+        began = time.perf_counter()
+        model.quicken()
+        quickening_s[name] = time.perf_counter() - began
         ways[name] = lambda model=model: real_time_factor(model, speech)  # type: ignore[misc]
         ways[f"{name}, bare"] = lambda model=model: bare(model)  # type: ignore[misc]
+        ways[f"{name}, in PyTorch"] = lambda model=model: in_pytorch(model, speech)  # type: ignore[misc]
     found = alternate(ways, runs)
     said = {spoken_form(word.word) for word in speech.words}
     also: dict[str, object] = {
@@ -173,6 +189,7 @@ def measure(runs: int) -> Comparison:
         **{f"{n} times real time": value for n, value in found.items() if n != "semtalk"},
     }
     for name, model in models.items():
+        also[f"{name} s to quicken"] = quickening_s[name]
         times = [first_motion_ms(model, speech) for _ in range(2 * runs)]
         also[f"{name} first motion ms"] = statistics.median(times)
         also[f"{name} first motion ms, worst"] = max(times)

@@ -15,13 +15,15 @@ from gestray.artifacts import Artifact
 from gestray.errors import BadInput, UserError
 from gestray.generators.contract import Gesturing, Speech
 from gestray.speech.audio import SAMPLE_RATE, pcm16_to_float, read_audio
-from gestray.speech.features import end_of_frame, frames_in
+from gestray.speech.features import FRAMES_PER_S, end_of_frame, frames_in
 from gestray.speech.transcript import Timed, time_transcript, words_within
 from gestray.speech.words import MAX_WORDS_BYTES, Word, decode_text, read_words
 from jobs.display import progress, remarks
 from jobs.retrieved import Inserted
 
 _AT_ONCE_BYTES = 10 * 2 * SAMPLE_RATE  # ten seconds
+# Of speech; with less of it, what quickens a generator takes longer than it saves.
+_QUICKENS_FROM_S = 120
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ def generate(
     from gestray.generators.npz import write_npz
 
     model = CodeGenerator.from_folder(artifact.folder)
+    if recording.frames > _QUICKENS_FROM_S * FRAMES_PER_S:
+        model.quicken()
     frames, began, first_ms = recording.frames, time.monotonic(), 0.0
 
     def parts() -> Iterator[Gesturing]:

@@ -229,6 +229,7 @@ def load_mover(name: str, uri: str) -> Mover:
 
     artifact = open_artifact(Folder(uri), "generator")
     mover = Mover(name, artifact, CodeGenerator.from_folder(artifact.folder))
+    mover.generator.quicken()
     half_a_second = np.zeros(SAMPLE_RATE // 2, np.float32)
     mover.generator.generate(Speech(half_a_second, (SpokenWord(_WARM_UP, 0.1, 0.4),)))
     return mover

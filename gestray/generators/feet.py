@@ -9,6 +9,8 @@ Shapes: B streams, T frames, F = 4 points of the feet.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -21,32 +23,48 @@ RETURNS_S = 10.0
 _KEPT = 1 - 1 / (RETURNS_S * FPS)
 
 
+@dataclass(frozen=True)
+class Stance:
+    """How a stream stood in its last frame.
+
+    Args:
+        feet: where they were drawn (B, F, 3).
+        stood: whether they stood (B, F).
+        offset: of the path from what was drawn (B, 3).
+    """
+
+    feet: Tensor
+    stood: Tensor
+    offset: Tensor
+
+
 class StandingFeet:
     """Keeps standing feet in place in frames as they come."""
 
     def __init__(self) -> None:
-        self._last: tuple[Tensor, Tensor] | None = None  # feet (B, F, 3) and whether they stood
-        self._offset: Tensor | None = None  # (B, 3) of the path from what was drawn
+        self._stance: Stance | None = None
 
     def __call__(self, frames: Frames) -> Frames:
         """The same frames, with another `translation` where they have one."""
-        if not {"translation", "contacts"} <= frames.extras.keys():
-            return frames
-        drawn_BT3 = frames.extras["translation"]
-        feet_BTF3 = foot_places(frames.rotations, drawn_BT3)
-        stands_BTF = frames.extras["contacts"] > 0
-        if self._last is None:
-            self._last = feet_BTF3[:, 0], stands_BTF[:, 0]
-            self._offset = torch.zeros_like(drawn_BT3[:, 0])
-        assert self._offset is not None
-        before, stood = self._last
-        step_BTF3 = torch.cat([before[:, None], feet_BTF3], dim=1).diff(dim=1)
-        stood_BTF = torch.cat([stood[:, None], stands_BTF[:, :-1]], dim=1)
-        counts_BTF1 = (stands_BTF & stood_BTF)[..., None].to(step_BTF3)
-        slides_BT3 = (step_BTF3 * counts_BTF1).sum(2) / counts_BTF1.sum(2).clamp(min=1)
-        # offset[t] = kept · offset[t − 1] − slides[t], of all frames at once.
-        power = _KEPT ** torch.arange(1, drawn_BT3.shape[1] + 1).to(drawn_BT3)[:, None]
-        offset_BT3 = power * (self._offset[:, None] - (slides_BT3 / power).cumsum(1))
-        self._last = feet_BTF3[:, -1], stands_BTF[:, -1]
-        self._offset = offset_BT3[:, -1]
-        return Frames(frames.rotations, frames.extras | {"translation": drawn_BT3 + offset_BT3})
+        frames, self._stance = keep_feet(frames, self._stance)
+        return frames
+
+
+def keep_feet(frames: Frames, stance: Stance | None) -> tuple[Frames, Stance | None]:
+    """The frames that follow a stance, and the stance they end with: see `StandingFeet`."""
+    if not {"translation", "contacts"} <= frames.extras.keys():
+        return frames, None
+    drawn_BT3 = frames.extras["translation"]
+    feet_BTF3 = foot_places(frames.rotations, drawn_BT3)
+    stands_BTF = frames.extras["contacts"] > 0
+    if stance is None:
+        stance = Stance(feet_BTF3[:, 0], stands_BTF[:, 0], torch.zeros_like(drawn_BT3[:, 0]))
+    step_BTF3 = feet_BTF3 - torch.cat([stance.feet[:, None], feet_BTF3[:, :-1]], dim=1)
+    stood_BTF = torch.cat([stance.stood[:, None], stands_BTF[:, :-1]], dim=1)
+    counts_BTF1 = (stands_BTF & stood_BTF)[..., None].to(step_BTF3)
+    slides_BT3 = (step_BTF3 * counts_BTF1).sum(2) / counts_BTF1.sum(2).clamp(min=1)
+    # offset[t] = kept · offset[t − 1] − slides[t], of all frames at once.
+    power = _KEPT ** torch.arange(1, drawn_BT3.shape[1] + 1).to(drawn_BT3)[:, None]
+    offset_BT3 = power * (stance.offset[:, None] - (slides_BT3 / power).cumsum(1))
+    kept = Frames(frames.rotations, frames.extras | {"translation": drawn_BT3 + offset_BT3})
+    return kept, Stance(feet_BTF3[:, -1], stands_BTF[:, -1], offset_BT3[:, -1])

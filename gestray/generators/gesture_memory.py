@@ -24,7 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gestray.generators.codebooks import Codebooks
 from gestray.generators.config import TrainedGenerator
+from gestray.generators.graphs import Graphs
 
 GESTURING = ("body", "upper", "hands")
 """Parts whose motion is remembered: legs and face go on as they were."""
@@ -142,7 +144,7 @@ class GestureMemory(nn.Module):
     gesture: Tensor
     codes: Tensor
     spread: Tensor
-    first: Tensor
+    squares: Tensor
 
     def __init__(self, config: TrainedGenerator, width: int) -> None:
         super().__init__()
@@ -156,9 +158,10 @@ class GestureMemory(nn.Module):
         self.register_buffer("gesture", torch.zeros(tokens, dtype=torch.long))
         self.register_buffer("codes", torch.zeros(tokens, of_parts, levels, dtype=torch.long))
         self.register_buffer("spread", torch.ones(()))
-        # The first number of each `before`, one beside the other: that is four times as fast to
-        # look through.
-        self.register_buffer("first", torch.zeros(tokens), persistent=False)
+        self.register_buffer("squares", torch.zeros(tokens), persistent=False)
+        # Tokens by the first number of `before`, which tells nearly all of them apart.
+        self.whose: dict[float, list[int]] = {}
+        self._done: Tensor | None = None
         self.register_load_state_dict_post_hook(_line_up)
 
     @torch.no_grad()
@@ -182,77 +185,101 @@ class GestureMemory(nn.Module):
         return _TOLD * functional.normalize(cue.told - self.usual, dim=-1) @ self.told.T
 
     def recall(
-        self,
-        cue: Cue,
-        likeness_BG: Tensor | None,
-        before_BPD: Tensor,
-        gumbel_BPS: Tensor,
-        drawn_BPL: Tensor,
-    ) -> Tensor:
-        """Codes (B, P, L) of all parts of one token: those drawn, gestures as remembered.
+        self, asked: tuple[Cue, Tensor] | None, before_BPD: Tensor, gumbel_BPS: Tensor, run: Graphs
+    ) -> Tensor | None:
+        """Remembered tokens (B,) that are done, −1 where none is; None: nowhere.
 
         Args:
-            cue: of the token (B, …).
-            likeness_BG: of the token; None: no row is to begin a gesture.
+            asked: the token's cue (B, …) and likeness (B, G); None: no row is to begin a gesture.
             before_BPD: vectors of the token before.
             gumbel_BPS: noise of the draw; gestures remembered share that of the first part's codes.
-            drawn_BPL: what is done where nothing is remembered, and by other parts; the very
-                same is returned where nothing at all is recalled.
+            run: runs `most_alike`.
         """
         if not len(self.since):
-            return drawn_BPL
-        before_BC = before_BPD[:, self.parts].flatten(1)
-        chosen_B, recalls_B = self._next(before_BC)
-        if likeness_BG is None and not recalls_B.any():
-            return drawn_BPL
-        if likeness_BG is not None:
-            # Without products of matrices: one row of them is slower, and the same is not quite 0.
-            apart_BN = torch.cdist(
-                before_BC, self.before, compute_mode="donot_use_mm_for_euclid_dist"
-            ).square()
-            apart_BN = apart_BN / self.spread
-            goes_on_BN = _GOES_ON * torch.exp(-apart_BN / _SAME) - _APART * apart_BN
-            later_BN = (cue.since[:, None] - self.since).abs().clamp(max=_MOST_LATER)
-            shared = torch.arange(likeness_BG.shape[1], device=self.told.device)
-            shared = shared % gumbel_BPS.shape[-1]
-            of_gesture_BG = likeness_BG + gumbel_BPS[:, 0, shared]
-            scores_BN = of_gesture_BG[:, self.gesture] + goes_on_BN - _LATER * later_BN
-            chosen_B = torch.where(cue.meant, scores_BN.argmax(-1), chosen_B)
-            recalls_B = recalls_B | cue.meant
-        recalled = drawn_BPL.clone()
-        recalled[:, self.parts] = self.codes[chosen_B]
-        return torch.where(recalls_B[:, None, None], recalled, drawn_BPL)
+            return None
+        goes_on = self._next(before_BPD)
+        if asked is None and not goes_on:
+            return None
+        token_B = torch.full((len(before_BPD),), -1, device=before_BPD.device)
+        for row, token in goes_on.items():
+            token_B[row] = token
+        if asked is not None:
+            cue, likeness_BG = asked
+            before_BC = before_BPD[:, self.parts].flatten(1)
+            given = cue.since, likeness_BG, before_BC, gumbel_BPS[:, 0]
+            token_B = torch.where(cue.meant, run(self.most_alike, *given), token_B)
+        return token_B
 
-    def _next(self, before_BC: Tensor) -> tuple[Tensor, Tensor]:
-        """The token (B,) that goes on with a remembered gesture, and whether there is one (B,)."""
-        # One number tells nearly all of them apart.
-        row, token = (before_BC[:, :1] == self.first).nonzero(as_tuple=True)
-        chosen_B = torch.zeros(len(before_BC), dtype=torch.long, device=token.device)
-        goes_on_B = torch.zeros(len(before_BC), dtype=torch.bool, device=token.device)
-        if len(token):
-            same = (self.before[token] == before_BC[row]).all(-1) & (self.since[token] > 0)
-            chosen_B[row[same]] = token[same]
-            goes_on_B[row[same]] = True
-        return chosen_B, goes_on_B
+    def done(self, books: Codebooks) -> Tensor:
+        """Vectors (N, P, D) of the tokens, to the bit those that their codes are drawn with."""
+        if self._done is None or self._done.device != self.codes.device:
+            self._done = Codebooks(books.vectors[:, self.parts]).sums(self.codes)
+        return self._done
+
+    def most_alike(
+        self, since_B: Tensor, likeness_BG: Tensor, before_BC: Tensor, gumbel_BS: Tensor
+    ) -> Tensor:
+        """The remembered token (B,) for one of which so much is known; see `recall`."""
+        squares_BN = before_BC.square().sum(-1, keepdim=True) + self.squares
+        apart_BN = (squares_BN - 2 * before_BC @ self.before.T).clamp(min=0) / self.spread
+        goes_on_BN = _GOES_ON * torch.exp(-apart_BN / _SAME) - _APART * apart_BN
+        later_BN = (since_B[:, None] - self.since).abs().clamp(max=_MOST_LATER)
+        shared = torch.arange(len(self.told), device=self.told.device) % gumbel_BS.shape[-1]
+        of_gesture_BG = likeness_BG + gumbel_BS.index_select(1, shared)
+        of_token_BN = of_gesture_BG.index_select(1, self.gesture)
+        return (of_token_BN + goes_on_BN - _LATER * later_BN).argmax(-1)
+
+    def _next(self, before_BPD: Tensor) -> dict[int, int]:
+        """The tokens that go on with a remembered gesture, by row where there is one."""
+        found = {}
+        for row, first in enumerate(before_BPD[:, self.parts[0], 0].tolist()):
+            if tokens := self.whose.get(first):
+                before_C = torch.cat([before_BPD[row, part] for part in self.parts])
+                # Mostly there is but one; of equal ones, the last.
+                for token in reversed(tokens):
+                    if torch.equal(self.before[token], before_C):
+                        found[row] = token
+                        break
+        return found
 
 
 def _line_up(memory: GestureMemory, *_: object) -> None:
-    memory.first = memory.before[:, 0].contiguous()
+    """Make what is found out about the gestures remembered."""
+    memory.squares = memory.before.square().sum(-1)
+    memory.whose, memory._done = {}, None
+    follows = memory.since > 0
+    tokens, firsts = follows.nonzero()[:, 0], memory.before[follows, 0]
+    for token, first in zip(tokens.tolist(), firsts.tolist(), strict=True):
+        memory.whose.setdefault(first, []).append(token)
 
 
 class Recall:
     """Gestures as they are remembered, for the tokens of a hop."""
 
-    def __init__(self, memory: GestureMemory, cue: Cue) -> None:
-        self.memory, self.cue = memory, cue
-        self.asked = cue.meant.any(0).tolist()
+    def __init__(self, memory: GestureMemory, cue: Cue, books: Codebooks, run: Graphs) -> None:
+        self.memory, self.cue, self._books, self._run = memory, cue, books, run
+        self.asked = (cue.meant.any(0) | run.traces).tolist()
         self.likeness_BKG = memory.likeness(cue) if any(self.asked) else None
 
     def __call__(
-        self, number: int, before_BPD: Tensor, gumbel_BPS: Tensor, drawn_BPL: Tensor
+        self, number: int, before_BPD: Tensor, gumbel_BPS: Tensor, drawn_BPD: Tensor
     ) -> Tensor:
-        """Codes of the token with this number in the hop: see `GestureMemory.recall`."""
-        likeness_BG, cue = None, self.cue[:, number]
+        """Vectors of all parts of the token with this number in the hop.
+
+        Those drawn, gestures as remembered: see `GestureMemory.recall`.
+        """
+        token_B = self.tokens(number, before_BPD, gumbel_BPS)
+        if token_B is None:
+            return drawn_BPD
+        parts, recalls_B11 = self.memory.parts, token_B[:, None, None] >= 0
+        done_BPD = self.memory.done(self._books)[token_B.clamp(min=0)]
+        moved_BPD = drawn_BPD.clone()
+        moved_BPD[:, parts] = torch.where(recalls_B11, done_BPD, drawn_BPD[:, parts])
+        return moved_BPD
+
+    def tokens(self, number: int, before_BPD: Tensor, gumbel_BPS: Tensor) -> Tensor | None:
+        """What `GestureMemory.recall` gives for the token with this number in the hop."""
+        asked = None
         if self.likeness_BKG is not None and self.asked[number]:
-            likeness_BG = self.likeness_BKG[:, number]
-        return self.memory.recall(cue, likeness_BG, before_BPD, gumbel_BPS, drawn_BPL)
+            asked = self.cue[:, number], self.likeness_BKG[:, number]
+        return self.memory.recall(asked, before_BPD, gumbel_BPS, self._run)

@@ -16,28 +16,39 @@ from gestray.generators.words import ABOUT_WORDS, WordVectors
 
 
 @dataclass(frozen=True)
+class Words:
+    """Words that are said in a window.
+
+    Args:
+        row: in `vocabulary`, of each frame's word (B, T), 0 for none.
+        vocabulary: words of the rows 1, 2, …
+        vectors: of the vocabulary (V, C), where somebody has looked them up.
+    """
+
+    row: Tensor
+    vocabulary: list[str]
+    vectors: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Window:
     """What is heard and remembered of a window.
 
     Args:
         speech: features (B, T, C).
         about: of words, as `frames_of_words` has it without the number (B, T, 2).
-        word: row in `vocabulary` of each frame's word (B, T), 0 for none.
-        vocabulary: words of the rows 1, 2, …
+        words: which are said, or of each token what `Heard.word_vectors` makes of them (B, K, C).
         speaker: number of the speaker (B,), 0 for nobody in particular.
         past: code vectors (B, K, P, D) where the motion is known.
         known: where it is (B, K).
-        vectors: of the vocabulary (V, C), where somebody has looked them up.
     """
 
     speech: Tensor
     about: Tensor
-    word: Tensor
-    vocabulary: list[str]
+    words: Words | Tensor
     speaker: Tensor
     past: Tensor
     known: Tensor
-    vectors: Tensor | None = None
 
     def before(self, token: int) -> Tensor:
         """Vectors (B, P, D) of the token before; zeros where nothing is known of it."""
@@ -77,16 +88,18 @@ class Heard(nn.Module):
 
     def word_vectors(self, window: Window) -> Tensor:
         """(B, K, C): means over the frames of each token."""
-        vectors_VC = window.vectors
+        if isinstance(window.words, Tensor):
+            return window.words
+        return self.tokens_of_words(window.words)
+
+    def tokens_of_words(self, words: Words) -> Tensor:
+        """(B, K, C): means over the frames of each token."""
+        vectors_VC = words.vectors
         if vectors_VC is None:
-            vectors_VC = self.words.of(window.vocabulary)
+            vectors_VC = self.words.of(words.vocabulary)
         if self.training and self.blurs:
             vectors_VC = vectors_VC + self.blurs * torch.randn_like(vectors_VC)
-        return self.tokens_of_words(window.word, vectors_VC)
-
-    def tokens_of_words(self, word_BT: Tensor, vectors_VC: Tensor) -> Tensor:
-        """(B, K, C): means over the frames of each token, of rows as `Window.word` has them."""
-        return self.words(word_BT.unflatten(1, (-1, self.frames_per_token)), vectors_VC)
+        return self.words(words.row.unflatten(1, (-1, self.frames_per_token)), vectors_VC)
 
     def text(self, window: Window, words_BKC: Tensor | None = None) -> Tensor:
         """(B, K, W); `words_BKC` are `word_vectors`, where they are there already."""

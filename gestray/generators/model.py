@@ -7,6 +7,7 @@ Shapes: B batch, T frames, K tokens, P parts, L levels, S codes of a codebook, D
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from gestray.generators.codebooks import Codebooks
 from gestray.generators.config import SemGesConfig, TrainedGenerator
 from gestray.generators.contract import Gesturing, Speech
 from gestray.generators.gesture_memory import Gesture
+from gestray.generators.graphs import Graphs
 from gestray.generators.network import Network
 from gestray.generators.semges import SemGes
 from gestray.generators.semtalk import SemTalk
@@ -49,6 +51,8 @@ class CodeGenerator(nn.Module):
         self._row_of = {word: row for row, word in enumerate(config.vocabulary)}
         lexicon = torch.zeros(len(self._row_of), self.network.heard.words.width)
         self.register_buffer("lexicon", lexicon if self._row_of else None)
+        self.graphs = Graphs()
+        self.register_load_state_dict_post_hook(_forget_graphs)
         self.eval()
 
     @property
@@ -58,6 +62,8 @@ class CodeGenerator(nn.Module):
     def train(self, mode: bool = True) -> CodeGenerator:
         """The tokenizer stays as it is: frozen, its averages with it."""
         super().train(mode)
+        if mode:
+            self.graphs = Graphs()
         self.tokenizer.eval()
         return self
 
@@ -88,12 +94,33 @@ class CodeGenerator(nn.Module):
 
     def keep(self, gestures: Sequence[Gesture]) -> None:
         """Remember these gestures, and no others: see `gestray.generators.gesture_memory`."""
+        self.graphs = Graphs()
         assert self.network.memory is not None, "this method remembers nothing"
         self.network.memory.keep(gestures)
         tokens = sum(len(gesture.codes) for gesture in gestures)
         self.config = self.config.model_copy(
             update={"gestures": len(gestures), "gesture_tokens": tokens}
         )
+
+    @torch.no_grad()
+    def quicken(self) -> None:
+        """Make graphs of what a stream runs in each hop, to be used until something is learnt.
+
+        Takes one to three seconds, and a stream takes half its time from then on, on a CPU; see
+        `gestray.generators.graphs`. Streams side by side in one session are as before.
+        """
+        if self.books.vectors.device.type != "cpu":
+            return
+        self.graphs = Graphs()
+        session = Session(self, [0], [0], 0.0)
+        # At first there is no motion behind it.
+        steps = 2 + math.ceil(sum(self.tokenizer.decoder_reach) / session.hop)
+        for _ in range(steps):
+            _wait_in_silence(session)
+            session.step()
+        with self.graphs.tracing():
+            _wait_in_silence(session)
+            session.step()
 
     def word_vectors(self, words: Sequence[str]) -> Tensor:
         """(V, C): those of the vocabulary as they were learnt, others looked up."""
@@ -215,12 +242,24 @@ class Live:
             yield moved[0]
 
 
+def _forget_graphs(model: nn.Module, *_: object) -> None:
+    cast(CodeGenerator, model).graphs = Graphs()
+
+
 def apart(hops: Sequence[Gesturing], speeches: Sequence[Speech]) -> list[Gesturing]:
     """The motions that lie side by side in `hops`, each as long as its speech."""
     return [
         Gesturing.joined([part[row] for part in hops])[: _frames_of(len(speech.samples))]
         for row, speech in enumerate(speeches)
     ]
+
+
+def _wait_in_silence(session: Session) -> None:
+    """Hear nothing until there is enough for the next hop."""
+    for listener in session.listeners:
+        while listener.ready < session.frames_needed:
+            silence = np.zeros(end_of_frame(session.hop * session.per_token), np.float32)
+            listener.hear(silence)
 
 
 def _frames_of(samples: int) -> int:
@@ -235,11 +274,8 @@ def _frames_of(samples: int) -> int:
 
 def _to_the_end(session: Session, frames: int, given: int = 0) -> Iterator[Gesturing]:
     """The motion up to `frames`, beyond the speech's end in silence; of all streams."""
-    per_hop = session.hop * session.per_token
     while given < frames:
-        for listener in session.listeners:
-            while listener.ready < session.frames_needed:
-                listener.hear(np.zeros(end_of_frame(per_hop), np.float32))
+        _wait_in_silence(session)
         with torch.inference_mode():
             moved = session.step()
         if moved is None:

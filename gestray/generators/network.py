@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gestray.generators.codebooks import Codebooks
 from gestray.generators.gesture_memory import GestureMemory
+from gestray.generators.graphs import Graphs
 from gestray.generators.heard import Heard, Window
 
 
@@ -89,9 +90,9 @@ class Network(Protocol):
     memory: GestureMemory | None
 
     def answer(
-        self, window: Window, first: int, last: int, books: Codebooks, noise: Noise
+        self, window: Window, first: int, last: int, books: Codebooks, noise: Noise, run: Graphs
     ) -> Answer:
-        """The tokens `first` to `last`, exclusive."""
+        """The tokens `first` to `last`, exclusive; `run` runs what is the same in every hop."""
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         """The loss to minimise, as `loss`, and its parts."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gestray.generators.gesture_memory import Gesture, gestures_of
-from gestray.generators.heard import Window
+from gestray.generators.heard import Window, Words
 from gestray.generators.layers import with_preparation
 from gestray.generators.model import CodeGenerator
 from gestray.generators.task import GeneratorTask, token_meaning
@@ -103,7 +103,8 @@ def _gestures(
     frames = slice(first, first + len(means_K) * model.config.tokenizer.frames_per_token)
     about, spoken = words_of(ref)
     row_1T, vocabulary = word_rows(about[None, frames, 0], [spoken])
-    words_1KC = network.heard.tokens_of_words(row_1T, model.word_vectors(vocabulary))
+    words = Words(row_1T, vocabulary, model.word_vectors(vocabulary))
+    words_1KC = network.heard.tokens_of_words(words)
     told_KC, counts_K = network.told_of(words_1KC[0], vectors_1KPD[0], means_K)
     method = model.config.generator.method
     around = method.around(model.config.tokenizer.frames_per_token)
@@ -141,12 +142,10 @@ def _as_the_gate_says(
     window = Window(
         speech=batch["speech"],
         about=batch["about"],
-        word=batch["word"],
-        vocabulary=batch["vocabulary"],
+        words=Words(batch["word"], batch["vocabulary"], model.word_vectors(batch["vocabulary"])),
         speaker=torch.zeros_like(batch["speaker"]),
         past=torch.zeros(*known.shape, *codes),
         known=known,
-        vectors=model.word_vectors(batch["vocabulary"]),
     )
     meaning_WK = model.network.gate_of(window)
     if meaning_WK is None:

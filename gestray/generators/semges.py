@@ -36,6 +36,7 @@ from gestray.generators.config import SemGesConfig, TrainedGenerator
 from gestray.generators.dropout import Dropout
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
 from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, Recall, cue_of
+from gestray.generators.graphs import Graphs
 from gestray.generators.heard import HeardAndDone, Window
 from gestray.generators.layers import Blocks, CodeHeads, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
@@ -139,27 +140,35 @@ class SemGes(nn.Module):
         return self.to_parts(fused_BKW).unflatten(-1, (len(self.heads.inner), -1))
 
     def answer(
-        self, window: Window, first: int, last: int, books: Codebooks, noise: Noise
+        self, window: Window, first: int, last: int, books: Codebooks, noise: Noise, run: Graphs
     ) -> Answer:
-        hidden_BKPW = self(window)
-        asked, recall, meaning_BK = slice(first, last), None, self.gate_of(window)
-        if self.memory is not None and self.coherence is not None and meaning_BK is not None:
-            leads_BK = with_preparation(meaning_BK, self.lead) > self.method.threshold
-            words_BKC = self.heard.word_vectors(window)
-            cue = self.coherence.said(cue_of(words_BKC, meaning_BK, leads_BK, self.lead))
-            recall = Recall(self.memory, cue[:, asked])
+        hidden_BKPW, meaning_BK, cue = run(self._heard, window, first, last)
+        recall = None
+        if self.memory is not None and cue is not None:
+            recall = Recall(self.memory, cue, books, run)
         before_BPD, moved = window.before(first), []
         for number, chance in enumerate(noise.of_tokens()):
-            hidden_BPW = hidden_BKPW[:, first + number]
-            codes, vectors = self.heads.draw(hidden_BPW, before_BPD, books, *chance)
+            given = before_BPD, books, *chance
+            _, vectors = run(self.heads.draw, hidden_BKPW[:, number], *given)
             if recall is not None:
-                recalled = recall(number, before_BPD, chance[0], codes)
-                if recalled is not codes:
-                    vectors = books.sums(recalled)
+                vectors = recall(number, before_BPD, chance[0], vectors)
             before_BPD = vectors
             moved.append(vectors)
+        return Answer(torch.stack(moved, dim=1), meaning_BK)
+
+    def _heard(
+        self, window: Window, first: int, last: int
+    ) -> tuple[Tensor, Tensor | None, Cue | None]:
+        """Of the tokens `first` to `last`, exclusive: the fused tokens of each part
+        (B, asked, P, W), how much each means (B, asked), and what its gesture is looked up by.
+        """
+        asked, cue, meaning_BK = slice(first, last), None, self.gate_of(window)
+        if self.coherence is not None and meaning_BK is not None:
+            leads_BK = with_preparation(meaning_BK, self.lead) > self.method.threshold
+            words_BKC = self.heard.word_vectors(window)
+            cue = self.coherence.said(cue_of(words_BKC, meaning_BK, leads_BK, self.lead)[:, asked])
         of_asked = None if meaning_BK is None else meaning_BK[:, asked]
-        return Answer(torch.stack(moved, dim=1), of_asked)
+        return self(window)[:, asked], of_asked, cue
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         method, hidden_BKPW = self.method, self(window)[:, lesson.asked]

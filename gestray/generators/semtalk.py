@@ -26,7 +26,8 @@ from torch.nn import functional
 from gestray.generators.codebooks import Codebooks
 from gestray.generators.config import SemTalkConfig, TrainedGenerator
 from gestray.generators.gate import Gate, gate_accuracy, gate_loss
-from gestray.generators.gesture_memory import GESTURING, GestureMemory, Recall, cue_of
+from gestray.generators.gesture_memory import GESTURING, Cue, GestureMemory, Recall, cue_of
+from gestray.generators.graphs import Graphs
 from gestray.generators.heard import HeardAndDone, Window
 from gestray.generators.layers import Blocks, CodeHeads, with_preparation
 from gestray.generators.network import Answer, Lesson, Noise
@@ -44,22 +45,20 @@ class Moves:
     """What is made of a window.
 
     Args:
+        body: what is heard of rhythm, of whom, and what was done (B, K, W).
         base: motion that follows rhythm (B, K, P, W).
-        sparse: the same with what is meant, of the tokens asked for alone (B, asked, P, W).
         gate: logits of how much each token means (B, K).
         meaning: how much each means (B, K).
         leads: how much each means or leads to (B, K): see `SemTalkConfig.preparation_s`.
         rhythm: of speech (B, K, W).
-        words: vectors of the words said (B, K, C).
     """
 
+    body: Tensor
     base: Tensor
-    sparse: Tensor
     gate: Tensor
     meaning: Tensor
     leads: Tensor
     rhythm: Tensor
-    words: Tensor
 
 
 class SemTalk(nn.Module):
@@ -95,7 +94,7 @@ class SemTalk(nn.Module):
         if self.method.remembers and any(name in GESTURING for name in parts):
             self.memory = GestureMemory(config, self.heard.words.width)
 
-    def forward(self, window: Window, random_BK: Tensor, asked: slice) -> Moves:
+    def forward(self, window: Window, random_BK: Tensor) -> Moves:
         heard = self.heard
         rhythm_BKW = self.rhythm(heard.speech(window))
         body_BKW = rhythm_BKW + heard.speaker(window) + heard.past(window)
@@ -114,48 +113,58 @@ class SemTalk(nn.Module):
             meaning_BK = leads_BK = random_BK
         else:
             meaning_BK = leads_BK = torch.ones_like(gate_BK)
-        share = leads_BK[:, asked, None, None] if self.method.weighs_features else 0.5
-        words_BKC = heard.word_vectors(window)
-        words_BKW = self.meaning(body_BKW + heard.text(window, words_BKC))[:, asked]
-        asked_BKPW = base_BKPW[:, asked]
-        sparse_BKPW = asked_BKPW + self.mix(
-            share * words_BKW[:, :, None] + (1 - share) * asked_BKPW
-        )
-        return Moves(base_BKPW, sparse_BKPW, gate_BK, meaning_BK, leads_BK, rhythm_BKW, words_BKC)
+        return Moves(body_BKW, base_BKPW, gate_BK, meaning_BK, leads_BK, rhythm_BKW)
+
+    def sparse(self, window: Window, moves: Moves, first: int, last: int) -> Tensor:
+        """Base motion of the tokens `first` to `last`, exclusive, with what is meant
+        (B, asked, P, W).
+        """
+        asked = slice(first, last)
+        base_BKPW = moves.base[:, asked]
+        share = moves.leads[:, asked, None, None] if self.method.weighs_features else 0.5
+        words_BKW = self.meaning(moves.body + self.heard.text(window))[:, asked]
+        return base_BKPW + self.mix(share * words_BKW[:, :, None] + (1 - share) * base_BKPW)
 
     def answer(
-        self, window: Window, first: int, last: int, books: Codebooks, noise: Noise
+        self, window: Window, first: int, last: int, books: Codebooks, noise: Noise, run: Graphs
     ) -> Answer:
-        random_BK = functional.pad(noise.gate, (first, len(window.known[0]) - last))
-        asked = slice(first, last)
-        moves = self(window, random_BK, asked)
-        takes_BK = moves.leads > self.method.threshold
-        recall = None
-        if self.memory is not None:
-            counts_BK = self._counts(moves.meaning)
-            cue = cue_of(moves.words, counts_BK, takes_BK, self.lead)
-            recall = Recall(self.memory, cue[:, asked])
+        moves, cue = run(self._heard, window, noise.gate, first, last)
+        recall = None if self.memory is None else Recall(self.memory, cue, books, run)
+        # Base and sparse motion are drawn where some row takes them.
+        takes_BK = cue.meant
+        base = (~takes_BK).any(0).tolist() if not run.traces else [True] * (last - first)
+        sparse = takes_BK.any(0).tolist() if not run.traces else base
+        if any(sparse):
+            sparse_BKPW = run(self.sparse, window, moves, first, last)
         before_BPD, moved = window.before(first), []
         for number, chance in enumerate(noise.of_tokens()):
-            token, given = first + number, (before_BPD, books, *chance)
-            codes, vectors = self.base_heads.draw(moves.base[:, token], *given)
-            takes_B11 = takes_BK[:, token, None, None]
-            if takes_B11.any():
-                meant, meant_vectors = self.sparse_heads.draw(moves.sparse[:, number], *given)
-                codes = torch.where(takes_B11, meant, codes)
-                vectors = torch.where(takes_B11, meant_vectors, vectors)
+            given, found = (before_BPD, books, *chance), []
+            if sparse[number]:
+                found.append(run(self.sparse_heads.draw, sparse_BKPW[:, number], *given))
+            if base[number]:
+                found.append(run(self.base_heads.draw, moves.base[:, first + number], *given))
+            vectors = found[0][1]
+            if len(found) == 2:
+                vectors = torch.where(takes_BK[:, number, None, None], vectors, found[1][1])
             if recall is not None:
-                recalled = recall(number, before_BPD, chance[0], codes)
-                if recalled is not codes:
-                    vectors = books.sums(recalled)
+                vectors = recall(number, before_BPD, chance[0], vectors)
             before_BPD = vectors
             moved.append(vectors)
-        return Answer(torch.stack(moved, dim=1), moves.meaning[:, asked])
+        return Answer(torch.stack(moved, dim=1), moves.meaning[:, first:last])
+
+    def _heard(self, window: Window, random: Tensor, first: int, last: int) -> tuple[Moves, Cue]:
+        """What is made of a window, and what gestures of the tokens `first` to `last`, exclusive,
+        are looked up by; `random` is of these (B, asked).
+        """
+        moves = self(window, functional.pad(random, (first, window.known.shape[1] - last)))
+        words_BKC, takes_BK = self.heard.word_vectors(window), moves.leads > self.method.threshold
+        cue = cue_of(words_BKC, self._counts(moves.meaning), takes_BK, self.lead)
+        return moves, cue[:, first:last]
 
     def losses(self, window: Window, lesson: Lesson) -> dict[str, Tensor]:
         method, asked = self.method, lesson.asked
         random_BK = torch.rand(window.known.shape, device=window.known.device)
-        moves = self(window, random_BK, asked)
+        moves = self(window, random_BK)
         known_BK = (lesson.means >= 0).float()
         # What no annotator has looked at means as much as the gate says.
         means_BK = torch.where(lesson.means >= 0, lesson.means.float(), moves.meaning)
@@ -163,7 +172,8 @@ class SemTalk(nn.Module):
         sparse_BK = None
         if method.weighs_losses:
             sparse_BK = 1 + method.meant_weight * with_preparation(means_BK, self.lead)[:, asked]
-        found["sparse"] = self.sparse_heads.loss(moves.sparse, lesson, sparse_BK)
+        meant_BKPW = self.sparse(window, moves, asked.start, asked.stop)
+        found["sparse"] = self.sparse_heads.loss(meant_BKPW, lesson, sparse_BK)
         weight_BK = known_BK
         if method.weighs_losses:
             weight_BK = (1 + method.meant_weight * means_BK) * known_BK

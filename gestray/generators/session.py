@@ -10,6 +10,7 @@ Shapes: B streams side by side, T frames of a window, K tokens, P parts, L level
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,15 +18,16 @@ import torch
 from torch import Tensor
 
 from gestray.generators.contract import Gesturing
-from gestray.generators.feet import StandingFeet
-from gestray.generators.heard import Window
+from gestray.generators.feet import Stance, keep_feet
+from gestray.generators.graphs import Graphs
+from gestray.generators.heard import Window, Words
 from gestray.generators.joins import Joins
 from gestray.generators.network import Answer, Noise
 from gestray.generators.windows import check_times
 from gestray.generators.words import frames_of_words, spoken_form, word_rows
 from gestray.speech.features import FRAMES_PER_S, Sound, SpeechFeatures, end_of_frame, frames_in
 from gestray.speech.words import Word
-from gestray.tokenizers.model import MotionTokenizer, as_motion
+from gestray.tokenizers.model import Motion, MotionTokenizer, as_motion
 from gestray.tokenizers.parts import PartName
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ class Session:
         self.per_token = model.config.tokenizer.frames_per_token
         self.past, self.hop, self.ahead = model.tokens
         self.listeners = [Listener(model.features) for _ in speakers]
-        self.motion = MotionDecoder(model.tokenizer)
+        self.motion = MotionDecoder(model.tokenizer, model.graphs)
         self._books = model.books
         self._device = self._books.vectors.device
         self._speaker = torch.tensor(list(speakers), device=self._device)
@@ -124,7 +126,8 @@ class Session:
         taken = np.stack([listener.take(new) for listener in self.listeners])
         self._speech = np.concatenate([self._speech[:, new:], taken], axis=1)
         first, last = self.past, self.past + self.hop
-        answer = self.model.network.answer(self._window(), first, last, self._books, self._draw())
+        given = self._window(), first, last, self._books, self._draw()
+        answer = self.model.network.answer(*given, self.model.graphs)
         self._past[:, first:last] = answer.vectors
         self._known[:, first:last] = True
         kept = self.past + self.hop
@@ -148,15 +151,14 @@ class Session:
             for each, numbers in zip(self.listeners, about[..., 0], strict=True)
         ]
         rows, vocabulary = word_rows(about[..., 0], spoken)
+        words = Words(rows.to(self._device), vocabulary, self.model.word_vectors(vocabulary))
         return Window(
             speech=torch.from_numpy(self._speech).to(self._device),
             about=torch.from_numpy(about[..., 1:].copy()).to(self._device),
-            word=rows.to(self._device),
-            vocabulary=vocabulary,
+            words=self.model.network.heard.tokens_of_words(words),
             speaker=self._speaker,
             past=self._past.clone(),
             known=self._known.clone(),
-            vectors=self.model.word_vectors(vocabulary),
         )
 
     def _draw(self) -> Noise:
@@ -187,14 +189,13 @@ class MotionDecoder:
     its decoder looks ahead; for live use of a deep one, train it with model.causal=true.
     """
 
-    def __init__(self, tokenizer: MotionTokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: MotionTokenizer, run: Graphs) -> None:
+        self.tokenizer, self._run = tokenizer, run
         self.back, self.ahead = tokenizer.decoder_reach
         self._vectors: Tensor | None = None  # (B, K, P, D): those that decoding still looks at
         self._meaning: Tensor | None = None
         self._given = 0  # of them, tokens whose frames were given
-        self._joins = Joins(tokenizer.config.frames_per_token)
-        self._feet = StandingFeet()
+        self._end = End()
 
     def push(self, answer: Answer) -> Gesturing | None:
         """Take tokens; motion (B, T, …) of those that are final now, None where none is."""
@@ -212,11 +213,9 @@ class MotionDecoder:
         first = self._given
         if last <= first:
             return None
-        parts = self.tokenizer.config.parts
+        given = self.tokenizer, self._vectors, first, last, self._end
+        motion, self._end = self._run(moved_on, *given)
         per_token = self.tokenizer.config.frames_per_token
-        by_part: dict[str, Tensor] = dict(zip(parts, self._vectors.unbind(2), strict=True))
-        frames = self.tokenizer.frames_of(by_part, slice(first, last))
-        motion = as_motion(self._feet(self._joins(frames)))
 
         def of(values: Tensor | None) -> np.ndarray | None:
             return None if values is None else values.cpu().numpy()
@@ -235,3 +234,28 @@ class MotionDecoder:
             self._meaning = self._meaning[:, forgotten:]
         self._given = last - forgotten
         return found
+
+
+@dataclass(frozen=True)
+class End:
+    """How motion ended, for what comes next.
+
+    Args:
+        joint: see `gestray.generators.joins`; None: nothing has moved yet.
+        stance: see `gestray.generators.feet`.
+    """
+
+    joint: Tensor | None = None
+    stance: Stance | None = None
+
+
+def moved_on(
+    tokenizer: MotionTokenizer, vectors_BKPD: Tensor, first: int, last: int, end: End
+) -> tuple[Motion, End]:
+    """Motion of the tokens `first` to `last`, exclusive, that goes on from an end; its own end."""
+    parts = tokenizer.config.parts
+    by_part: dict[str, Tensor] = dict(zip(parts, vectors_BKPD.unbind(2), strict=True))
+    frames = tokenizer.frames_of(by_part, slice(first, last))
+    frames, joint = Joins(tokenizer.config.frames_per_token).join(frames, end.joint)
+    frames, stance = keep_feet(frames, end.stance)
+    return as_motion(frames), End(joint, stance)

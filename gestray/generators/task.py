@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gestray.generators.config import GeneratorTraining, TrainedGenerator
-from gestray.generators.heard import Window
+from gestray.generators.heard import Window, Words
 from gestray.generators.layers import Blocks, CodeHeads, LeftOut
 from gestray.generators.model import CodeGenerator
 from gestray.generators.network import Lesson
@@ -145,8 +145,7 @@ class GeneratorTask:
         window = Window(
             speech=batch["speech"],
             about=batch["about"],
-            word=batch["word"],
-            vocabulary=batch["vocabulary"],
+            words=Words(batch["word"], batch["vocabulary"]),
             speaker=batch["speaker"].masked_fill(nobody, 0),
             past=books.sums(remembered),
             known=known,

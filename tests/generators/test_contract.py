@@ -12,6 +12,7 @@ import torch
 
 from gestray.errors import UserError
 from gestray.generators.contract import Gesturing, Speech
+from gestray.generators.graphs import Graphs
 from gestray.generators.joins import Joins
 from gestray.generators.model import CodeGenerator
 from gestray.generators.network import Answer
@@ -209,7 +210,7 @@ def test_codes_decoded_as_they_come_are_those_of_the_whole(causal, depth):
     vectors = torch.stack(list(by_part.values()), dim=2)
     frames = tokenizer.frames_of(by_part)
     whole = as_motion(Joins(config.frames_per_token)(frames)).poses[0].numpy()
-    decoder, found, largest = MotionDecoder(tokenizer), [], 0
+    decoder, found, largest = MotionDecoder(tokenizer, Graphs()), [], 0
     for first in range(0, 40, 5):
         moved = decoder.push(Answer(vectors[:, first : first + 5]))
         found += [] if moved is None else [moved.poses[0]]

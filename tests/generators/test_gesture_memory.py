@@ -20,6 +20,7 @@ from gestray.generators.gesture_memory import (
     cue_of,
     gestures_of,
 )
+from gestray.generators.graphs import Graphs
 from gestray.generators.model import CodeGenerator
 from gestray.generators.remember import remember, taught_by
 from gestray.generators.session import Session
@@ -80,13 +81,17 @@ def made(
     memory: GestureMemory, books: Codebooks, of: Cue, before: torch.Tensor, noise: float = 0.0
 ) -> torch.Tensor:
     """Codes of a gesture, token after token: (B, K, P, L); −1 where nothing is remembered."""
-    recall, found = Recall(memory, of), []
-    nothing = torch.full((len(before), PARTS, LEVELS), -1)
+    recall, found = Recall(memory, of, books, Graphs()), []
     for token in range(of.since.shape[1]):
         gumbel = noise * torch.randn(len(before), PARTS, CODES)
-        found.append(recall(token, before, gumbel, nothing))
-        codes = torch.where(found[-1] < 0, 0, found[-1])
-        before = books.sums(codes)
+        codes = torch.full((len(before), PARTS, LEVELS), -1)
+        done = recall.tokens(token, before, gumbel)
+        if done is not None:
+            codes[:, memory.parts] = torch.where(
+                done[:, None, None] < 0, -1, memory.codes[done.clamp(min=0)]
+            )
+        found.append(codes)
+        before = recall(token, before, gumbel, books.sums(0 * codes))
     return torch.stack(found, dim=1)
 
 
@@ -157,7 +162,7 @@ def test_what_a_network_moves_is_a_gesture_while_one_is_meant(generator, monkeyp
     with torch.inference_mode():
         window, noise = session._window(), session._draw()
         last = session.past + session.hop
-        answer = network.answer(window, session.past, last, books, noise)
+        answer = network.answer(window, session.past, last, books, noise, Graphs())
     parts = network.memory.parts
     kept_NPD = Codebooks(books.vectors[:, parts]).sums(network.memory.codes)
     moved_KPD = answer.vectors[0, :, parts]

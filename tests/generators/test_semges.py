@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from gestray.generators.gesture_memory import Gesture
+from gestray.generators.graphs import Graphs
 from gestray.generators.network import Noise
 from gestray.generators.semges import Coherence
 from tests.generators.test_training import a_batch, prepared
@@ -94,7 +95,7 @@ def test_the_gesture_nearest_to_what_is_said_is_made_while_something_is_meant(
         sure = torch.full(window.known.shape, 20.0 if open_ else -20.0)
         monkeypatch.setattr(network.gate, "forward", lambda window, sure=sure: sure)
         with torch.no_grad():
-            answers[open_] = network.answer(window, first, last, books, noise)
+            answers[open_] = network.answer(window, first, last, books, noise, Graphs())
     moved = answers[True].vectors[:, :, network.memory.parts]
     kept = books.sums(remembered[1])[:, network.memory.parts]
     assert (moved[..., None, :, :] == kept).all((-1, -2)).any(-1).all()

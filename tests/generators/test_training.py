@@ -150,13 +150,14 @@ def test_hands_set_off_before_what_they_mean(generator_task, speech_takes, monke
         sure = torch.full(window.known.shape, -20.0)
         sure[:, 9] = 20.0
         monkeypatch.setattr(model.network.gate, "forward", lambda window: sure)
-        everywhere = (torch.zeros_like(sure), slice(None))
-        moves = model.network(window, *everywhere)
+        network, whole = model.network, (0, sure.shape[1])
+        moves = network(window, torch.zeros_like(sure))
         leads = (moves.leads > 0.5)[0].nonzero().flatten().tolist()
         assert (moves.meaning > 0.5)[0].nonzero().flatten().tolist() == [9]
         assert leads == [5, 6, 7, 8, 9], "0.533 s are four tokens"
-        silent = replace(window, word=torch.zeros_like(window.word))
-        apart = (model.network(silent, *everywhere).sparse - moves.sparse).abs().amax(-1)
+        silent = replace(window, words=replace(window.words, row=0 * window.words.row))
+        meant = (network.sparse(each, moves, *whole) for each in (silent, window))
+        apart = (next(meant) - next(meant)).abs().amax(-1)
     changed = apart.amax((0, 2)) > 1e-4
     assert changed[5:10].all() and not changed[:5].any()
 
@@ -215,7 +216,7 @@ def test_a_gate_hears_other_words_each_time_it_learns(generator_task, speech_tak
     window, _ = task._window(model, batch, *reversed(task._codes(model, batch)), 0)
     heard = model.network.gate.heard
     assert not torch.equal(heard.word_vectors(window), heard.word_vectors(window))
-    silent = (window.word == 0).unflatten(1, (-1, heard.frames_per_token)).all(-1)
+    silent = (window.words.row == 0).unflatten(1, (-1, heard.frames_per_token)).all(-1)
     assert silent.any() and not heard.word_vectors(window)[silent].any()
     heard.eval()
     assert torch.equal(heard.word_vectors(window), heard.word_vectors(window))
