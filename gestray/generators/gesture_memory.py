@@ -259,7 +259,7 @@ class Recall:
     def __init__(self, memory: GestureMemory, cue: Cue, books: Codebooks, run: Graphs) -> None:
         self.memory, self.cue, self._books, self._run = memory, cue, books, run
         self.asked = (cue.meant.any(0) | run.traces).tolist()
-        self.likeness_BKG = memory.likeness(cue) if any(self.asked) else None
+        self.likeness_BKG = run(memory.likeness, cue) if any(self.asked) else None
 
     def __call__(
         self, number: int, before_BPD: Tensor, gumbel_BPS: Tensor, drawn_BPD: Tensor

@@ -168,18 +168,18 @@ class Session:
         codes, rest, gate = (
             torch.stack([draw(generator) for generator in self._draws]).to(self._device)
             for draw in (
-                lambda g: _gumbel((*of_parts, config.codebook_size), g),
+                lambda g: torch.rand((*of_parts, config.codebook_size), generator=g),
                 lambda g: torch.randn((*of_parts, config.code_dim), generator=g),
                 lambda g: torch.rand(self.hop, generator=g),
             )
         )
         noise_P1 = self._noise_P1.to(codes)
-        return Noise(codes * noise_P1, rest * noise_P1, gate)
+        return Noise(self.model.graphs(_gumbel, codes) * noise_P1, rest * noise_P1, gate)
 
 
-def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    uniform = torch.rand(shape, generator=generator).clamp(1e-9, 1 - 1e-7)
-    return -(-uniform.log()).log()
+def _gumbel(uniform: Tensor) -> Tensor:
+    """Gumbel noise of uniform noise in [0, 1)."""
+    return -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
 
 
 class MotionDecoder:

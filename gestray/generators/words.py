@@ -19,9 +19,11 @@ from gestray.speech.words import Word
 ABOUT_WORDS = 3
 """Columns of `frames_of_words`."""
 
-
 VOCABULARY = 1024
 """Words whose vectors a generator keeps."""
+
+# Frames of words: embedding_bag wakes other threads for however few, and they get in the way.
+_FEW = 512
 
 
 def spoken_form(word: str) -> str:
@@ -137,6 +139,8 @@ class WordVectors(nn.Module):
         A row of 0, where no word is spoken, is a vector of zeros.
         """
         table = functional.pad(vectors_VC.to(rows.device), (0, 0, 1, 0))
+        if rows.numel() < _FEW:
+            return table.index_select(0, rows.flatten()).view(*rows.shape, -1).mean(-2)
         means = functional.embedding_bag(rows.flatten(0, -2), table, mode="mean")
         return means.unflatten(0, rows.shape[:-1])
 
