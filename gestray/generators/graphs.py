@@ -1,4 +1,4 @@
-"""Functions of tensors as graphs that ONNX Runtime runs: a stream's hop in half the time.
+"""Functions of tensors as graphs that ONNX Runtime runs: a hop in two thirds of the time.
 
 A hop is thousands of operations on a few tokens each, and PyTorch spends most of it on getting
 from one to the next. As a graph of known shapes the same operations follow each other without
@@ -82,7 +82,7 @@ class _Graph:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             # Of shapes that are taken for constant, as they are here; and of the older exporter,
-            # whose graphs of a generator take 1 to 3 s where those of the newer one take 12.
+            # whose graphs of a generator take 1 to 5 s where those of the newer one take 12.
             warnings.simplefilter("ignore")
             path = Path(folder) / "graph.onnx"
             torch.onnx.export(

@@ -106,7 +106,7 @@ class CodeGenerator(nn.Module):
     def quicken(self) -> None:
         """Make graphs of what a stream runs in each hop, to be used until something is learnt.
 
-        Takes one to three seconds, and a stream takes half its time from then on, on a CPU; see
+        Takes one to five seconds, and a stream two thirds of its time from then on, on a CPU; see
         `gestray.generators.graphs`. Streams side by side in one session are as before.
         """
         if self.books.vectors.device.type != "cpu":

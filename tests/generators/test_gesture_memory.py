@@ -330,3 +330,20 @@ def test_without_labels_the_gate_of_another_tells_what_is_meant(
 @pytest.mark.parametrize("name", ["semges", "semtalk"])
 def test_who_is_to_remember_nothing_has_no_memory(generator_task, name) -> None:
     assert prepared(generator_task(name, remembers=0)).network.memory is None
+
+
+def test_the_token_most_alike_is_that_of_the_formula(books, codes) -> None:
+    """Distances one by one, of motion near the remembered one and far from it."""
+    torch.manual_seed(4)
+    memory = filled(books, codes, words(3, 3, 3, 3))
+    since = torch.randint(LENGTH, (64,))
+    before = memory.before[torch.randint(len(memory.before), (64,))]
+    before = before + 0.3 * torch.rand(64, 1) * memory.spread.sqrt() * torch.randn(before.shape)
+    likeness, gumbel = torch.randn(64, GESTURES), torch.randn(64, CODES)
+    apart = torch.stack([(each - memory.before).square().sum(-1) for each in before])
+    apart = apart / memory.spread
+    later = (since[:, None] - memory.since).abs().clamp(max=4)
+    scores = (likeness + gumbel[:, torch.arange(GESTURES) % CODES])[:, memory.gesture]
+    scores = scores + 16 * torch.exp(-apart / 0.05) - 0.2 * apart - later
+    found = memory.most_alike(since, likeness, before, gumbel)
+    assert torch.equal(found, scores.argmax(-1))
